@@ -1,0 +1,5 @@
+"""The IC (Independent-Component) layer of Chen et al. 2019, arXiv 1905.05928, for Keras 3."""
+
+from iclayer.layer import IC, ic, normalization_layer
+
+__all__ = ["IC", "ic", "normalization_layer"]

@@ -1,0 +1,73 @@
+"""Fixtures and helpers of the tests."""
+
+import json
+import re
+
+from training.quiet import import_keras
+
+import_keras()
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
+
+import train_cifar  # noqa: E402
+
+KINDS = {
+    "Conv2D": "conv",
+    "BatchNormalization": "bn",
+    "Dropout": "dropout",
+    "IC": "ic",
+    "ReLU": "relu",
+    "Add": "+",
+    "GlobalAveragePooling2D": "pool",
+    "Dense": "dense",
+}
+
+
+class Graph:
+    """The graph of a functional model, read from its serialized config alone."""
+
+    def __init__(self, model):
+        layers = model.get_config()["layers"]
+        self.kind = {layer["name"]: KINDS.get(layer["class_name"], layer["class_name"]) for layer in layers}
+        self.parents = {
+            layer["name"]: re.findall(r'"keras_history": \["([^"]+)"', json.dumps(layer["inbound_nodes"]))
+            for layer in layers
+        }
+
+    def main_path(self, name="head_dense"):
+        """Layer names from the input to `name`, through the branch of each addition."""
+        path = []
+        while self.parents[name]:
+            path.append(name)
+            name = self.parents[name][-1]
+        return path[::-1]
+
+    def operations(self):
+        return " ".join(self.kind[name] for name in self.main_path())
+
+
+@pytest.fixture
+def graph():
+    return Graph
+
+
+@pytest.fixture(autouse=True)
+def _float32():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def train(tmp_path, capsys):
+    """Runs train_cifar.py on digits into tmp_path / "runs": `train("--seed 1")` gives (exit code, stdout, stderr)."""
+
+    def run(options="", config="model: {depth: 8, momentum: 0.9}\ntrain: {epochs: 2, drops: [1]}\n"):
+        path = tmp_path / "digits8.yaml"
+        path.write_text("data: {name: digits}\n" + config)
+        code = train_cifar.main(["--config", str(path), "--out", str(tmp_path / "runs"), *options.split()])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    run.runs = tmp_path / "runs" / "digits8"
+    return run

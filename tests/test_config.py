@@ -1,0 +1,110 @@
+"""Configs, grids and what the command line overrides."""
+
+import pathlib
+
+import pytest
+import yaml
+
+import train_cifar
+from training import config
+from training.errors import UserError
+
+CONFIGS = sorted(pathlib.Path("configs").glob("*.yaml"))
+
+
+def directories(argv):
+    return [str(run.directory) for run in config.load(argv)[0]]
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        "seed: 3\ntrain: {epochs: 7}\n"
+        "grid: {model.bottleneck: [false, true], model.depth: [20, 38], model.unit: [baseline, conv bn | relu]}\n"
+    )
+    return str(path)
+
+
+def test_a_grid_is_the_product_and_its_values_name_the_runs(grid):
+    with pytest.raises(UserError, match=r"depth=20"):  # 20 is no depth of ResNet-B: found before anything runs
+        directories(["--config", grid])
+    assert directories(["--config", grid, "--model.bottleneck", "false"]) == [
+        f"runs/grid/resnet-{depth}-{unit}-seed3" for depth in (20, 38) for unit in ("baseline", "conv-bn-+-relu")
+    ]
+
+
+def test_a_key_on_the_command_line_leaves_the_grid(grid):
+    (run,), _ = config.load(
+        ["--config", grid, "--model", '{"bottleneck": true}', "--model.depth=29", "--model.unit", "li2018", "--seed=4"]
+    )
+    assert str(run.directory) == "runs/grid/resnet-b-29-li2018-seed4"
+    assert (run.config.model.depth, run.config.model.bottleneck, run.config.model.unit) == (29, True, "li2018")
+    assert (run.config.seed, run.config.train.epochs) == (4, 7)
+
+
+def test_seeds_in_a_grid_come_last_in_the_name(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("grid: {seed: [0, 1], model.unit: [baseline], data.augment: [true, false]}")
+    assert directories([f"--config={path}"]) == [
+        f"runs/s/baseline-{augment}-seed{seed}" for seed in (0, 1) for augment in ("augment", "no-augment")
+    ]
+
+
+def test_a_list_of_grids_is_their_union(tmp_path):
+    path = tmp_path / "u.yaml"
+    path.write_text("grid: [{model.rate: [0.1]}, {model.rate: [0.2], model.unit: [baseline]}]")
+    assert directories([f"--config={path}"]) == ["runs/u/0.1-seed0", "runs/u/0.2-baseline-seed0"]
+
+
+def test_without_a_config_the_defaults_are_the_papers():
+    (run,), _ = config.load([])
+    train, model = run.config.train, run.config.model
+    assert (train.optimizer, train.global_batch_size, train.epochs) == ("adam", 64, 200)
+    assert (train.learning_rate, train.drops, model.rate) == (0.001, [80, 120, 160], 0.05)
+    assert str(run.directory) == "runs/default/seed0"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_and_says_source_command_cost_and_expectation(path):
+    runs, _ = config.load(["--config", str(path)])
+    assert len({run.directory for run in runs}) == len(runs)
+    for word in ("# Source", "# Command", "# Cost", "# Expect"):
+        assert word in path.read_text()
+    assert f"--config {path}" in path.read_text()
+
+
+def test_table_1_has_its_32_cells():
+    cells = [
+        run.config
+        for name in ("cifar10", "cifar100")
+        for run in config.load(["--config", f"configs/table1-{name}.yaml"])[0]
+    ]
+    table = pathlib.Path("results/paper_table1.csv").read_text().splitlines()[1:]
+    printed = {(data, *row.split(",")[:3]) for row in table for data in ("cifar10", "cifar100")}
+    assert {
+        (cell.data.name, "resnet-b" if cell.model.bottleneck else "resnet", str(cell.model.depth), cell.model.unit)
+        for cell in cells
+    } == printed
+    assert len(cells) == len(printed) == 32
+    assert {(cell.train.epochs, cell.model.rate, cell.model.l2) for cell in cells} == {(200, 0.05, 1e-4)}
+
+
+def test_print_config_prints_what_would_run_and_it_can_be_run_again(grid, tmp_path, capsys):
+    assert train_cifar.main(["--config", grid, "--print_config", "--model.bottleneck=false", "--model.depth=20"]) == 0
+    out = capsys.readouterr().out
+    documents = list(yaml.safe_load_all(out))
+    assert [document["model"]["unit"] for document in documents] == ["baseline", "conv bn | relu"]
+    again = tmp_path / "again.yaml"
+    again.write_text(yaml.safe_dump(documents[1]))
+    assert config.load(["--config", str(again)])[0][0].config.to_dict() == documents[1]
+    assert not pathlib.Path("runs/grid").exists()
+
+
+def test_help_explains_every_key(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        train_cifar.main(["--help"])
+    assert exit_.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for text in ("--model.unit", "fraction that dropout drops", "divided by 10 after each", "Exit codes"):
+        assert text in out

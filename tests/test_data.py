@@ -1,0 +1,183 @@
+"""Batches are a pure function of (seed, step); data sets come as TFDS prepares them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training import data
+from training.config import DataConfig
+from training.data import Augmentation, Batches, ImageSet
+from training.errors import UserError
+
+
+def image_set(count=50, size=8, channels=3, name="cifar10"):
+    values = np.random.default_rng(0)
+    images = values.integers(0, 256, (count, size, size, channels), np.uint8)
+    return ImageSet(name, images, np.arange(count, dtype=np.int32), images[:7], np.arange(7, dtype=np.int32), 10)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    steps=st.lists(st.integers(0, 10_000), min_size=1, max_size=5),
+    batch_size=st.integers(1, 50),
+)
+def test_a_batch_depends_on_seed_and_step_alone(seed, steps, batch_size):
+    fresh = [Batches(image_set(), batch_size, seed, augment=True)(step) for step in steps]
+    batches = Batches(image_set(), batch_size, seed, augment=True)
+    for step, (images, labels) in list(zip(steps, fresh, strict=True))[::-1]:
+        again = batches(step)
+        np.testing.assert_array_equal(again[0], images)
+        np.testing.assert_array_equal(again[1], labels)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 300), batch_size=st.integers(1, 50))
+def test_an_epoch_shows_each_image_at_most_once_and_fills_every_batch(seed, epoch, batch_size):
+    batches = Batches(image_set(), batch_size, seed, augment=False)
+    steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
+    labels = np.concatenate([batches(step)[1] for step in steps])
+    assert len(set(labels)) == len(labels) == 50 // batch_size * batch_size
+
+
+def test_epochs_and_seeds_differ_in_order_and_augmentation():
+    first = Batches(image_set(), 50, 0, augment=True)
+    other_seed = Batches(image_set(), 50, 1, augment=True)
+    assert (first(0)[1] != first(1)[1]).any()
+    assert (first(0)[1] != other_seed(0)[1]).any()
+    by_label = [images[np.argsort(labels)] for images, labels in (first(0), first(1), other_seed(0))]
+    assert (by_label[0] != by_label[1]).any()
+    assert (by_label[0] != by_label[2]).any()
+
+
+def test_without_augmentation_an_image_is_scaled_and_the_per_pixel_mean_subtracted():
+    images = image_set()
+    batch, labels = Batches(images, 10, 0, augment=False)(3)
+    expected = images.train_images[labels] / 255 - images.train_images.mean(axis=0) / 255
+    np.testing.assert_allclose(batch, expected, atol=1e-6)
+    assert batch.dtype == np.float32
+    np.testing.assert_allclose(images.normalize(images.train_images).mean(axis=0), 0, atol=1e-6)
+
+
+def test_every_shift_up_to_the_limit_and_both_flips_happen_and_the_fill_is_zero():
+    images = image_set(count=4)
+    batches = Batches(images, 4, 0, augment=True)
+    batches.augmentation = Augmentation(shift=2, flip=True)
+    padded = np.pad(images.normalize(images.train_images), ((0, 0), (2, 2), (2, 2), (0, 0)))
+    seen = set()
+    for step in range(200):
+        for image, label in zip(*batches(step), strict=True):
+            found = [
+                (top, left, flip)
+                for top in range(5)
+                for left in range(5)
+                for flip in (1, -1)
+                if np.array_equal(image, padded[label, top : top + 8, left : left + 8][:, ::flip])
+            ]
+            assert len(found) == 1
+            seen.update(found)
+    assert len(seen) == 5 * 5 * 2
+
+
+def test_digits_are_never_flipped_and_the_tables_name_every_data_set():
+    assert data.AUGMENTATIONS["digits"].flip is False
+    assert data.AUGMENTATIONS["cifar10"] == data.AUGMENTATIONS["cifar100"] == Augmentation(4, True)  # 4.2
+    names = DataConfig.__annotations__["name"].__args__
+    assert set(names) == set(data.AUGMENTATIONS)
+
+
+def test_digits_are_whole_stratified_and_disjoint():
+    digits = data.load(DataConfig("digits"))
+    assert digits.train_images.shape == (1437, 8, 8, 1)
+    assert digits.test_images.shape == (360, 8, 8, 1)
+    assert np.bincount(digits.test_labels).min() >= 34
+    train = {image.tobytes() for image in digits.train_images}
+    assert not any(image.tobytes() in train for image in digits.test_images)
+
+
+def test_train_examples_takes_the_first_and_the_mean_is_theirs():
+    whole, part = data.load(DataConfig("digits")), data.load(DataConfig("digits", train_examples=100))
+    np.testing.assert_array_equal(part.train_images, whole.train_images[:100])
+    np.testing.assert_allclose(part.mean, whole.train_images[:100].mean(axis=0) / 255, atol=1e-6)
+    assert len(part.test_labels) == 360
+    with pytest.raises(UserError, match=r"data.train_examples.*at most 1437 for digits, found 2000"):
+        data.load(DataConfig("digits", train_examples=2000))
+
+
+def test_tf_dataset_gives_the_batches_from_the_first_step_to_the_last():
+    batches = Batches(image_set(), 16, 5, augment=True)
+    given = list(data.tf_dataset(batches, 2, 8).as_numpy_iterator())
+    assert len(given) == 6
+    for step, (images, labels) in enumerate(given, 2):
+        np.testing.assert_array_equal(images, batches(step)[0])
+        np.testing.assert_array_equal(labels, batches(step)[1])
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Writes a small data set of the real shape with TFDS' own writer; gives its folder and its images and labels."""
+    import tensorflow_datasets as tfds
+
+    def prepare(name, shape, classes):
+        values = np.random.default_rng(0)
+        written = {
+            split: (values.integers(0, 256, (count, *shape), np.uint8), np.arange(count) % classes)
+            for split, count in (("train", 300), ("test", 110))
+        }
+        builder = tfds.builder(name, data_dir=str(tmp_path))
+
+        def examples(split):
+            for i, (image, label) in enumerate(zip(*written[split], strict=True)):
+                example = {"image": image, "label": int(label)}
+                if "coarse_label" in builder.info.features:
+                    example["coarse_label"] = int(label) // 5
+                if "id" in builder.info.features:
+                    example["id"] = f"{split}_{i:05d}"
+                yield i, example
+
+        monkeypatch.setattr(
+            type(builder), "_split_generators", lambda self, manager: {split: examples(split) for split in written}
+        )
+        builder.download_and_prepare()
+        monkeypatch.undo()
+        return tmp_path, written
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [("cifar10", (32, 32, 3), 10), ("cifar100", (32, 32, 3), 100), ("fashion_mnist", (28, 28, 1), 10)],
+)
+def test_prepared_data_sets_are_read_whole_with_fine_labels(name, shape, classes, prepared):
+    folder, written = prepared(name, shape, classes)
+    images = data.load(DataConfig(name, data_dir=str(folder)))
+    assert images.num_classes == classes
+    for (pixels, labels), (x, y) in zip(
+        written.values(),
+        [(images.train_images, images.train_labels), (images.test_images, images.test_labels)],
+        strict=True,
+    ):
+        assert sorted(zip(map(bytes, x), y.tolist(), strict=True)) == sorted(
+            zip(map(bytes, pixels), labels.tolist(), strict=True)
+        )
+
+
+def test_cifar100_trains(prepared, train):
+    folder, _ = prepared("cifar100", (32, 32, 3), 100)
+    code, out, _ = train(f"--data.name cifar100 --data.data_dir {folder} --train.epochs 1 --data.augment true")
+    assert code == 0
+    assert "300 training and 110 test images" in out
+    assert "84,100 trainable parameters" in out or "trainable parameters" in out
+
+
+def test_a_set_that_can_neither_be_found_nor_downloaded_is_one_line(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def offline(self, *args, **kwargs):
+        raise ConnectionError("no network\n(and more)")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    with pytest.raises(UserError, match=r"cifar10 prepared below .*no network \(and more\)"):
+        data.load(DataConfig("cifar10", data_dir=str(tmp_path)))

@@ -1,0 +1,195 @@
+"""IC: the contract of a Keras layer, and section 3 of the paper."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import iclayer
+from iclayer import IC
+from iclayer.layer import NORMALIZATIONS, num_groups
+
+SHAPE = (6, 4, 5, 8)
+
+
+def normal(shape=SHAPE, seed=0):
+    return np.random.default_rng(seed).normal(2.0, 3.0, shape).astype("float32")
+
+
+def moved(layer, x):
+    """`layer`, with moving statistics, scale and shift that are not the initial ones."""
+    layer(x)
+    values = np.random.default_rng(1)
+    layer.set_weights([values.uniform(0.5, 2.0, weight.shape) for weight in layer.get_weights()])
+    return layer
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_it_is_a_keras_layer(normalization, dtype, tmp_path):
+    x = normal()
+    inputs = keras.Input(SHAPE[1:])
+    layer = IC(0.3, normalization, seed=3, dtype=dtype, name="ic")
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 3, dtype=dtype)(layer(inputs)))
+    model.compile("sgd", "mse")
+    model.fit(x, np.zeros((6, 2, 3, 2)), batch_size=3, verbose=0)
+    assert layer.compute_output_shape((None, 4, 5, 8)) == (None, 4, 5, 8)
+    assert keras.backend.standardize_dtype(layer(x).dtype) == layer.compute_dtype
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_layer("ic").get_config() == layer.get_config()
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    model.save_weights(tmp_path / "model.weights.h5")
+    clone = keras.models.clone_model(model)
+    clone.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(clone.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_every_argument_survives_the_config():
+    arguments = {
+        "rate": 0.2,
+        "normalization": "layer",
+        "momentum": 0.5,
+        "epsilon": 1e-5,
+        "axis": 1,
+        "center": False,
+        "scale": False,
+        "seed": 7,
+    }
+    config = IC(**arguments, name="mine").get_config()
+    assert {key: IC.from_config(config).get_config()[key] for key in arguments} == arguments
+
+
+STOCK = {
+    "batch": lambda: keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-2),
+    "layer": lambda: keras.layers.LayerNormalization(epsilon=1e-2),
+    "group": lambda: keras.layers.GroupNormalization(2, epsilon=1e-2),
+    "instance": lambda: keras.layers.GroupNormalization(8, epsilon=1e-2),
+    "none": lambda: keras.layers.Identity(),
+}
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize(("rate", "training"), [(0.0, True), (0.0, False), (0.4, False)])
+def test_rate_0_and_inference_are_exactly_the_normalization(normalization, rate, training):
+    x = normal()
+    ours = moved(IC(rate, normalization, momentum=0.9, epsilon=1e-2), x)
+    stock = moved(STOCK[normalization](), x)
+    np.testing.assert_array_equal(ours(x, training=training), stock(x, training=training))
+    for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.lists(st.integers(2, 5), min_size=2, max_size=5),
+    rate=st.sampled_from([0.05, 0.25, 0.5, 0.9]),
+    data=st.data(),
+)
+def test_training_drops_whole_activations_and_scales_the_rest(shape, rate, data):
+    axis = data.draw(st.sampled_from([*range(1, len(shape)), *range(1 - len(shape), 0)]))
+    x = normal(shape)
+    ours = IC(rate, axis=axis, seed=0)(x, training=True)
+    whole = np.asarray(IC(0.0, axis=axis)(x, training=True))
+    kept = np.asarray(ours) != 0
+    np.testing.assert_allclose(np.asarray(ours)[kept], (whole / (1 - rate))[kept], rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5])
+def test_masks_have_the_rate_and_differ_from_call_to_call(rate):
+    layer = IC(rate, "none", seed=1)
+    ones = np.ones((64, 32, 32, 8), "float32")
+    first, second = (np.asarray(layer(ones, training=True)) == 0 for _ in range(2))
+    error = 5 * np.sqrt(rate * (1 - rate) / first.size)  # a right layer fails once in 1.7 million
+    assert abs(first.mean() - rate) < error
+    assert abs((first & second).mean() - rate**2) < error
+    other = np.asarray(IC(rate, "none", seed=2)(ones, training=True)) == 0
+    assert (first != other).any()
+
+
+def test_constant_inputs_stay_finite():
+    assert np.isfinite(IC(0.1)(np.full((4, 3), 7.0, "float32"), training=True)).all()
+
+
+def test_masks_pass_through_and_masked_steps_do_not_count():
+    x = normal((3, 4, 2))
+    x[:, 2:] = 0.0
+    spoiled = x.copy()
+    spoiled[:, 2:] = 1e3
+    mask = np.tile([True, True, False, False], (3, 1))
+    a, b = (np.asarray(IC(0.0)(v, training=True, mask=mask)) for v in (x, spoiled))
+    np.testing.assert_array_equal(a[:, :2], b[:, :2])
+    np.testing.assert_allclose(a[:, :2].mean(axis=(0, 1)), 0, atol=1e-5)
+    sequence = keras.Sequential([keras.layers.Masking(), IC(0.1, seed=0), keras.layers.LSTM(3)])
+    short = keras.ops.convert_to_tensor(x[:, :2])
+    np.testing.assert_allclose(sequence(x), sequence(short), atol=1e-6)
+
+
+def test_training_follows_the_gradient_of_the_stock_layers():
+    x, weights = normal(), normal(seed=5)
+    ours, stock = moved(IC(0.0), x), moved(keras.layers.BatchNormalization(), x)
+    losses = []
+    for layer in (ours, stock):
+        inputs = keras.Input(SHAPE[1:])
+        model = keras.Model(inputs, layer(inputs))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        losses.append(model.fit(x, weights, batch_size=6, epochs=3, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_functional_form_of_figure_2_makes_a_new_layer_at_each_call():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, iclayer.ic(iclayer.ic(inputs, 0.2), rate=0.3))
+    assert [layer.rate for layer in model.layers if isinstance(layer, IC)] == [0.2, 0.3]
+    assert len(model.trainable_weights) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rate": 1.5}, "`rate`.*0 <= rate < 1.*rate=1.5"),
+        ({"rate": 1.0}, "`rate`"),
+        ({"rate": -0.1}, "`rate`"),
+        ({"rate": float("nan")}, "`rate`"),
+        ({"rate": "half"}, "`rate`.*'half'"),
+        ({"rate": True}, "`rate`"),
+        ({"normalization": "bach"}, "`normalization`.*batch, layer, group, instance, none.*'bach'"),
+        ({"normalization": None}, "`normalization`"),
+        ({"momentum": 1.1}, "`momentum`"),
+        ({"epsilon": 0}, "`epsilon`"),
+        ({"axis": 0}, "`axis`"),
+        ({"axis": 1.0}, "`axis`"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        IC(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (IC(), (3,), "rank 2"),
+        (IC(axis=2), (3, 4), "axis=2"),
+        (IC(axis=-2), (3, 4), "axis=-2"),
+        (IC(normalization="instance"), (3, 4), "rank 3"),
+        (IC(), (3, None), "fixed size of axis -1"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(layer, shape, message):
+    with pytest.raises(ValueError, match=message):
+        layer.build(shape)
+
+
+def test_groups_divide_the_channels_and_follow_wu_and_he_where_they_fit():
+    assert {c: num_groups(c) for c in (1, 3, 6, 16, 32, 64, 128, 256, 2048)} == {
+        1: 1, 3: 1, 6: 1, 16: 4, 32: 8, 64: 16,
+        128: 32, 256: 32, 2048: 32,
+    }
+    for channels in range(1, 300):
+        groups = num_groups(channels)
+        assert channels % groups == 0
+        assert groups == 1 or channels // groups >= 4

@@ -1,0 +1,115 @@
+"""Mistakes that a user makes: one line, exit code 2, nothing written or overwritten."""
+
+import pytest
+
+import train_cifar
+
+DIGITS = "data: {name: digits}\nmodel: {depth: 8}\n"
+# name: (text of the YAML, options, what the line names, expects or found)
+MISTAKES = {
+    "unknown option": (DIGITS, "--model.dept 8", ["model.dept"]),
+    "abbreviated option": (DIGITS, "--model.dep 8", ["model.dep"]),
+    "unknown word": (DIGITS, "digits", ["digits"]),
+    "unknown key": ("modell: {depth: 8}", "", ["modell"]),
+    "unknown key in a group": ("model: {dept: 8}", "", ["model", "dept"]),
+    "text for an integer": (DIGITS, "--model.depth deep", ["model.depth", "int", "deep"]),
+    "text for a bool": (DIGITS, "--model.bottleneck maybe", ["model.bottleneck", "bool", "maybe"]),
+    "a number for a group": ("model: 3", "", ["model"]),
+    "a number for the whole file": ("3", "", ["yaml"]),
+    "null for a number": ("train: {epochs: null}", "", ["train.epochs", "int"]),
+    "broken YAML": ("seed: [", "", ["YAML", "yaml"]),
+    "missing config": (None, "", ["absent.yaml"]),
+    "config is a folder": (DIGITS, "--config {tmp}", ["{tmp}"]),
+    "config is binary": (b"\x00\xff\xfe", "", ["config"]),
+    "unknown data set": (DIGITS, "--data.name mnist", ["data.name", "digits", "mnist"]),
+    "missing data folder": ("data: {name: cifar10, data_dir: nowhere}", "", ["data.data_dir", "nowhere"]),
+    "unknown unit": (DIGITS, "--model.unit resnet", ["`unit`", "relu-ic-conv", "'resnet'"]),
+    "two convs": ("model: {unit: conv relu conv}", "", ["`unit`", "2 times, not once"]),
+    "depth 21": (DIGITS, "--model.depth 21", ["`depth`", "20 and 26", "21"]),
+    "depth 20 of ResNet-B": (DIGITS, "--model.depth 20 --model.bottleneck true", ["`depth`", "20", "29"]),
+    "rate 1.5": (DIGITS, "--model.rate 1.5", ["`rate`", "0 <= rate < 1", "1.5"]),
+    "rate nan": (DIGITS, "--model.rate nan", ["`rate`", "nan"]),
+    "momentum 2": (DIGITS, "--model.momentum 2", ["`momentum`", "[0, 1]", "2"]),
+    "negative L2": (DIGITS, "--model.l2=-1", ["model.l2", "at least 0", "-1"]),
+    "unknown normalization": (DIGITS, "--model.normalization batsch", ["model.normalization", "instance", "batsch"]),
+    "a size for a ResNet": (DIGITS, "--model.size small", ["model.size", "cifar_resnet", "small"]),
+    "a depth for a plain network": (DIGITS, "--model.network plain", ["model.depth", "plain", "8"]),
+    "out is a file": (DIGITS, "--out {tmp}/file", ["out", "{tmp}/file"]),
+    "out below a file": (DIGITS, "--out {tmp}/file/runs", ["out", "{tmp}/file"]),
+    "out cannot be written": (DIGITS, "--out /proc/runs", ["out", "/proc"]),
+    "batch 0": (DIGITS, "--train.global_batch_size 0", ["train.global_batch_size", "at least 1", "0"]),
+    "batch above the images": (DIGITS, "--train.global_batch_size 2000", ["train.global_batch_size", "1437", "2000"]),
+    "too many images": (DIGITS, "--data.train_examples 5000", ["data.train_examples", "1437", "5000"]),
+    "no images": (DIGITS, "--data.train_examples 0", ["data.train_examples", "at least 1", "0"]),
+    "no epochs": (DIGITS, "--train.epochs 0", ["train.epochs", "at least 1", "0"]),
+    "negative seed": (DIGITS, "--seed=-1", ["seed", "-1"]),
+    "learning rate 0": (DIGITS, "--train.learning_rate 0", ["train.learning_rate", "above 0"]),
+    "infinite learning rate": (DIGITS, "--train.learning_rate inf", ["train.learning_rate", "inf"]),
+    "drops out of order": (DIGITS, "--train.drops [8,4]", ["train.drops", "rising", "[8, 4]"]),
+    "grid on the command line": (DIGITS, "--grid {{}}", ["grid", "command line"]),
+    "grid over an unknown key": (DIGITS + "grid: {model.dept: [8]}", "", ["grid", "dept"]),
+    "grid over a group": (DIGITS + "grid: {model: [8]}", "", ["grid", "model"]),
+    "grid with a wrong type": (DIGITS + "grid: {model.depth: [8, deep]}", "", ["grid", "model.depth", "deep"]),
+    "grid with a wrong value late": (DIGITS + "grid: {model.depth: [8, 14, 21]}", "", ["`depth`", "20 and 26"]),
+    "grid without values": (DIGITS + "grid: {model.depth: []}", "", ["grid", "none"]),
+    "grid with a value, not a list": (DIGITS + "grid: {model.depth: 8}", "", ["grid", "8"]),
+    "grid with a run twice": (DIGITS + "grid: {seed: [1, 1]}", "", ["grid", "twice"]),
+}
+
+
+def tree(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, capfd):
+    text, options, named = MISTAKES[name]
+    path = tmp_path / "config.yaml" if text is not None else tmp_path / "absent.yaml"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    (tmp_path / "file").write_text("precious")
+    before = tree(tmp_path)
+    argv = f"--config {path} --out {tmp_path}/runs {options.format(tmp=tmp_path)}".split()
+    assert train_cifar.main(argv) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for word in named:
+        assert word.format(tmp=tmp_path) in err
+    assert tree(tmp_path) == before
+
+
+def test_a_directory_of_another_config_is_refused_with_the_differences(train):
+    assert train("--train.epochs 1")[0] == 0
+    before = tree(train.runs)
+    code, out, err = train("--train.epochs 2 --model.rate 0.1")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "model.rate 0.05 (now 0.1), train.epochs 1 (now 2)" in err
+    assert tree(train.runs) == before
+
+
+@pytest.mark.parametrize("content", ["", "3", "a: [", "\x00"])
+def test_a_broken_record_is_refused(train, content):
+    run = train.runs / "seed0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(content)
+    code, _, err = train()
+    assert code == 2
+    assert err.count("\n") == 1
+    assert str(run) in err
+
+
+def test_a_broken_checkpoint_is_refused(train):
+    from training import config, records
+
+    argv = ["--config", str(train.runs.parent.parent / "digits8.yaml"), "--out", str(train.runs.parent)]
+    assert train("--train.epochs 1")[0] == 0
+    (run,), _ = config.load([*argv, "--train.epochs", "1"])
+    (run.directory / "result.json").unlink()
+    records.check(run)
+    (run.directory / "checkpoints" / "state.npz").write_bytes(b"PK\x03\x04 broken")
+    code, _, err = train("--train.epochs 1")
+    assert code == 2
+    assert "state.npz: expected the state of this run" in err

@@ -1,0 +1,180 @@
+"""Runs on the embedded digits: learning, records, reproducibility, interruption."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas
+import pytest
+import yaml
+
+from training import report, run
+from training.config import TrainConfig, load
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def history(directory):
+    return pandas.read_csv(directory / "history.csv").drop(columns=["seconds", "images_per_second"])
+
+
+def weights(directory):
+    return keras.saving.load_model(directory / "checkpoints" / "model.keras").get_weights()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """One short run of each unit of the demo."""
+    import train_cifar
+
+    out = tmp_path_factory.mktemp("demo")
+    options = "--train.epochs 8 --train.drops [6,7] --model.depth 8"
+    assert train_cifar.main(["--config", "configs/digits.yaml", "--out", str(out), *options.split()]) == 0
+    return out / "digits"
+
+
+def test_every_unit_learns_the_digits(demo):
+    for unit in ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic"):
+        result = json.loads((demo / f"{unit}-seed0" / "result.json").read_text())
+        assert result["status"] == "finished"
+        assert result["last_accuracy"] >= 0.88, unit  # 0.91 to 0.95 when written; chance is 0.1
+
+
+def test_the_run_directory_holds_everything(demo):
+    directory = demo / "relu-ic-conv-seed0"
+    config = yaml.safe_load((directory / "config.yaml").read_text())
+    assert config["model"]["unit"] == "relu-ic-conv"
+    assert config["train"]["optimizer"] == "adam"
+    diff = yaml.safe_load((directory / "diff.yaml").read_text())
+    assert (diff["model.depth"], diff["model.momentum"]) == (8, 0.9)
+    assert "model.unit" not in diff
+    environment = json.loads((directory / "env.json").read_text())
+    assert {"command", "commit", "dirty", "packages", "devices", "host_cores"} <= environment.keys()
+    assert environment["packages"]["keras"] == keras.__version__
+    rows = pandas.read_csv(directory / "history.csv")
+    assert list(rows.columns) == (
+        ["epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second"]
+    )
+    assert list(rows["epoch"]) == list(range(1, 9))
+    assert list(rows["learning_rate"]) == pytest.approx([1e-3] * 6 + [1e-4, 1e-5])
+    assert (rows["seconds"] > 0).all()
+    result = json.loads((directory / "result.json").read_text())
+    assert result["last_accuracy"] == rows["val_accuracy"].iloc[-1]
+    assert result["best_accuracy"] == rows["val_accuracy"].max()
+    assert result["mean_last_ten_accuracy"] == pytest.approx(rows["val_accuracy"].mean())
+    assert result["evaluated_images"] == 360
+    assert result["trainable_parameters"] == sum(weight.size for weight in trainable(directory))
+    first = {float(target): epoch for target, epoch in result["epochs_to_accuracy"].items()}
+    assert first[0.5] == rows["epoch"][rows["val_accuracy"] >= 0.5].iloc[0]
+    assert first[0.95] is None or rows["val_accuracy"].max() >= 0.95
+
+
+def trainable(directory):
+    model = keras.saving.load_model(directory / "checkpoints" / "model.keras")
+    return [np.asarray(weight) for weight in model.trainable_weights]
+
+
+def test_what_is_recorded_is_the_accuracy_of_the_saved_model_over_every_test_image(demo):
+    from training.config import DataConfig
+    from training.data import load as load_data
+
+    digits = load_data(DataConfig("digits"))
+    model = keras.saving.load_model(demo / "conv-relu-ic-seed0" / "checkpoints" / "model.keras")
+    predicted = np.argmax(model.predict(digits.normalize(digits.test_images), batch_size=77, verbose=0), axis=1)
+    recorded = history(demo / "conv-relu-ic-seed0")["val_accuracy"].iloc[-1]
+    assert recorded * 360 == pytest.approx((predicted == digits.test_labels).sum(), abs=1e-3)
+
+
+def test_finished_runs_are_skipped_and_never_touched(demo, capsys):
+    import train_cifar
+
+    before = {path: path.read_bytes() for path in demo.glob("*-seed0/**/*") if path.is_file()}
+    options = "--train.epochs 8 --train.drops [6,7] --model.depth 8"
+    assert train_cifar.main(["--config", "configs/digits.yaml", "--out", str(demo.parent), *options.split()]) == 0
+    assert capsys.readouterr().out.count("finished already") == 4
+    assert before == {path: path.read_bytes() for path in demo.glob("*-seed0/**/*") if path.is_file()}
+
+
+def test_the_table_and_the_figure_come_from_the_records(demo, tmp_path):
+    argv = ["--config", "configs/digits.yaml", "--out", str(demo.parent)]
+    runs, _ = load([*argv, *["--train.epochs", "8", "--train.drops", "[6,7]", "--model.depth", "8"]])
+    rows = report.rows(runs).set_index("run")
+    assert list(rows.index) == [run.directory.name for run in runs]
+    for name, row in rows.iterrows():
+        assert row["last_accuracy"] == history(demo / name)["val_accuracy"].iloc[-1]
+    table = report.table(runs)
+    assert table.row_count == 4
+    assert f"{rows['last_accuracy'].iloc[2]:.4f}" in list(table.columns[3].cells)
+    report.figure(runs, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_runs_with_one_seed_are_bit_identical_and_another_seed_differs(train, tmp_path):
+    assert train()[0] == 0
+    first = train.runs / "seed0"
+    a = (history(first), weights(first))
+    first.rename(tmp_path / "first")
+    assert train()[0] == 0
+    b = (history(first), weights(first))
+    pandas.testing.assert_frame_equal(a[0], b[0], check_exact=True)
+    for x, y in zip(a[1], b[1], strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert train("--seed 1")[0] == 0
+    assert (history(train.runs / "seed1")["loss"] != a[0]["loss"]).all()
+
+
+def test_sgd_and_a_plain_network_in_bfloat16_learn(train):
+    config = (
+        "model: {network: plain, size: small, rate: 0.0, momentum: 0.9, l2: 0.0}\n"
+        "train: {epochs: 4, optimizer: sgd, learning_rate: 0.05, drops: [], precision: mixed_bfloat16}\n"
+    )
+    assert train(config=config)[0] == 0
+    assert history(train.runs / "seed0")["val_accuracy"].iloc[-1] > 0.6
+
+
+def test_a_diverging_run_is_recorded_and_the_grid_goes_on(train):
+    config = "model: {depth: 8}\ntrain: {epochs: 2, optimizer: sgd}\ngrid: {train.learning_rate: [1.0e+30, 0.01]}\n"
+    code, out, _ = train(config=config)
+    assert code == 3
+    statuses = {path.parent.name: json.loads(path.read_text())["status"] for path in train.runs.glob("*/result.json")}
+    assert statuses == {"1e+30-seed0": "diverged", "0.01-seed0": "finished"}
+    assert "(diverged)" in out
+
+
+def test_learning_rate_drops_after_the_named_epochs():
+    paper = TrainConfig()
+    rates = [run.learning_rate(paper, epoch) for epoch in (0, 79, 80, 119, 120, 159, 160, 199)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+
+
+def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_end(train, tmp_path):
+    assert train("--train.epochs 6")[0] == 0
+    whole = train.runs / "seed0"
+    expected = (history(whole), weights(whole))
+    command = [sys.executable, "train_cifar.py", "--config", str(tmp_path / "digits8.yaml")]
+    command += ["--out", str(tmp_path / "interrupted"), "--train.epochs", "6"]
+    directory = tmp_path / "interrupted" / "digits8" / "seed0"
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    state = directory / "checkpoints" / "state.npz"
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "the same command goes on" in out
+    assert json.loads((directory / "result.json").read_text())["status"] == "interrupted"
+    done = len(history(directory))
+    assert 1 <= done < 6
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert f"epochs {done + 1} to 6" in again.stdout
+    pandas.testing.assert_frame_equal(history(directory), expected[0], check_exact=True)
+    for x, y in zip(weights(directory), expected[1], strict=True):
+        np.testing.assert_array_equal(x, y)

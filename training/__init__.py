@@ -1,0 +1,1 @@
+"""What the training scripts share: configs, data, runs, grids, records and reports."""

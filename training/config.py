@@ -1,0 +1,272 @@
+"""Typed configs: dataclasses, filled from YAML and the command line."""
+
+import argparse
+import dataclasses
+import inspect
+import itertools
+import math
+import pathlib
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentParser
+
+import models
+from iclayer.layer import NORMALIZATIONS, check_arguments
+from models.cifar import units_per_stage
+from models.plain import SIZES
+from models.units import SHORTCUTS, Ordering
+from training.errors import UserError
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """The images.
+
+    Args:
+        name: data set
+        data_dir: folder of the prepared TensorFlow Datasets; null: their default, ~/tensorflow_datasets
+        train_examples: train on the first so many images; null: all
+        augment: random shifts, and flips where they keep the label
+    """
+
+    name: Literal["cifar10", "cifar100", "fashion_mnist", "digits"] = "cifar10"
+    data_dir: str | None = None
+    train_examples: int | None = None
+    augment: bool = True
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """The network: a builder of `models` and its arguments.
+
+    Args:
+        network: a builder of `models`; the other keys are its arguments
+        depth: cifar_resnet: 6n + 2, or 9n + 2 with bottleneck
+        unit: name of a unit, or an ordering such as "conv bn | relu"
+        bottleneck: cifar_resnet: ResNet-B
+        size: plain: number and width of layers
+        rate: fraction that dropout drops
+        normalization: what `bn`, and `ic` before its dropout, do
+        momentum: of the moving statistics
+        epsilon: added to the variance
+        shortcut: cifar_resnet: where shapes change
+        use_bias: bias in conv layers
+        l2: penalty on conv kernels
+    """
+
+    network: Literal["cifar_resnet", "plain"] = "cifar_resnet"
+    depth: int = 110
+    unit: str = "relu-ic-conv"
+    bottleneck: bool = False
+    size: Literal[*SIZES] = "medium"  # type: ignore[valid-type]
+    rate: float = 0.05
+    normalization: Literal[*NORMALIZATIONS] = "batch"  # type: ignore[valid-type]
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+    shortcut: Literal[*SHORTCUTS] = "projection"  # type: ignore[valid-type]
+    use_bias: bool = True
+    l2: float = 1e-4
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the network's builder."""
+        builder = inspect.signature(getattr(models, self.network)).parameters
+        return {key: value for key, value in vars(self).items() if key in builder}
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """The training (4.2).
+
+    Args:
+        epochs: passes over the training images
+        global_batch_size: images a step, over all devices
+        optimizer: adam, or sgd with momentum 0.9
+        learning_rate: before the first drop
+        drops: the learning rate is divided by 10 after each of these epochs
+        precision: mixed_bfloat16 keeps variables, statistics and logits in float32
+        jit_compile: XLA; auto leaves it to Keras
+    """
+
+    epochs: int = 200
+    global_batch_size: int = 64
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    drops: list[int] = dataclasses.field(default_factory=lambda: [80, 120, 160])
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    jit_compile: Literal["auto"] | bool = "auto"
+
+
+@dataclasses.dataclass
+class Config:
+    """One run.
+
+    Args:
+        seed: of initial weights, dropout masks, order and augmentation
+        out: folder of the run directories
+        data: the images
+        model: the network
+        train: the training
+    """
+
+    seed: int = 0
+    out: str = "runs"
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass
+class Run:
+    """One run of a grid: its config, where its records go, and its values of the grid's keys."""
+
+    config: Config
+    directory: pathlib.Path
+    values: dict[str, Any]
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"depth": 20}} to {"model.depth": 20}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def load(argv: list[str]) -> tuple[list[Run], bool]:
+    """Reads the command line and the YAML that it names.
+
+    A key of the grid that stands on the command line leaves the grid.
+
+    Returns:
+        The runs, each with a checked config; and whether only to print them (`--print_config`).
+
+    Raises:
+        UserError: an unknown key, a wrong type or value.
+    """
+    parser = _parser()
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--config")
+    first.add_argument("--print_config", action="store_true")
+    try:
+        options, rest = first.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UserError(error) from error
+    base = _parse(parser.parse_args, [*(["--config", options.config] if options.config else []), *rest])
+    given = _parse(parser.parse_args, rest, defaults=False)
+    grid = base.pop("grid")
+    if "grid" in given:
+        raise UserError("grid: expected in the YAML file, found on the command line")
+    name = pathlib.Path(options.config).stem if options.config else "default"
+    runs: dict[pathlib.Path, Run] = {}
+    for mapping in grid if isinstance(grid, list) else [grid]:
+        axes = {key: [base[key]] if key in given else values for key, values in mapping.items()}
+        for values in itertools.product(*axes.values()):
+            run = _make_run(parser, base, dict(zip(axes, values, strict=True)), name)
+            if run.directory in runs and not given:
+                raise UserError(f"grid: expected different runs, found {run.directory} twice")
+            runs[run.directory] = run
+    if not runs:
+        raise UserError("grid: expected at least one value for each key, found none")
+    return list(runs.values()), options.print_config
+
+
+def _parser():
+    parser = ArgumentParser(
+        prog="train_cifar.py",
+        description="Trains ResNets and plain networks with any ordering of normalization, dropout and activation.",
+        epilog="Exit codes: 0 all runs finished, 2 a mistake of yours, 3 a run diverged, 130 interrupted (the same "
+        "command resumes it).",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="YAML file; the other options override it")
+    parser.add_class_arguments(Config)
+    parser.add_argument(
+        "--grid",
+        type=dict[str, list[Any]] | list[dict[str, list[Any]]],
+        default={},
+        help="YAML only: a dotted key to a list of values, and the runs are the product; or a list of such mappings",
+    )
+    return parser
+
+
+def _parse(parse, *args, **kwargs):
+    """Calls jsonargparse, and makes its complaints a UserError."""
+    try:
+        return parse(*args, **kwargs)
+    except Exception as error:  # of YAML and of the file system too
+        raise UserError(error) from error
+
+
+def _make_run(parser, base, values, name):
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, last = key.split(".")
+        branch = tree
+        for group in groups:
+            branch = branch.setdefault(group, {})
+        branch[last] = value
+    try:
+        parsed = parser.instantiate(_parse(parser.parse_object, tree, cfg_base=base))
+    except UserError as error:
+        raise UserError(f"grid: {error}") from error
+    config = Config(**{field.name: parsed[field.name] for field in dataclasses.fields(Config)})
+    validate(config)
+    parts = [_part(key, value) for key, value in values.items() if key != "seed"]
+    directory = "-".join([*parts, f"seed{config.seed}"])
+    return Run(config, pathlib.Path(config.out) / name / directory, values)
+
+
+def _part(key, value):
+    """A value of the grid as part of a directory's name."""
+    if key == "model.bottleneck":
+        return "resnet-b" if value else "resnet"
+    if isinstance(value, bool):
+        return ("" if value else "no-") + key.split(".")[-1]
+    return "-".join(str(value).replace("|", "+").replace("/", "_").split())
+
+
+def _require(key, value, valid, expected):
+    if not valid:
+        raise UserError(f"{key}: expected {expected}, found {value}")
+
+
+def validate(config: Config) -> None:
+    """Checks what types do not say.
+
+    Raises:
+        UserError: a value that no run can have; the message names its key.
+    """
+    data, model, train = config.data, config.model, config.train
+    _require("seed", config.seed, 0 <= config.seed < 2**32, "an integer from 0 to 4294967295")
+    examples = data.train_examples
+    _require("data.train_examples", examples, examples is None or examples >= 1, "null or an integer of at least 1")
+    _require("train.epochs", train.epochs, train.epochs >= 1, "an integer of at least 1")
+    batch = train.global_batch_size
+    _require("train.global_batch_size", batch, batch >= 1, "an integer of at least 1")
+    rate = train.learning_rate
+    _require("train.learning_rate", rate, math.isfinite(rate) and rate > 0, "a number above 0")
+    rising = all(a < b for a, b in itertools.pairwise([0, *train.drops]))
+    _require("train.drops", train.drops, rising, "epochs of at least 1 in rising order")
+    _require("model.l2", model.l2, math.isfinite(model.l2) and model.l2 >= 0, "a number of at least 0")
+    applicable = model.arguments()
+    for field in dataclasses.fields(ModelConfig):
+        if field.name not in {"network", *applicable}:
+            value = getattr(model, field.name)
+            _require(f"model.{field.name}", value, value == field.default, f"no such key for {model.network}")
+    try:
+        Ordering.parse(model.unit)
+        check_arguments(model.rate, model.normalization, model.momentum, model.epsilon)
+        if "depth" in applicable:
+            units_per_stage(model.depth, model.bottleneck)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+
+
+def dump(runs: list[Run]) -> str:
+    """The resolved configs as YAML, one document a run."""
+    return "".join(f"--- # {run.directory}\n{yaml.safe_dump(run.config.to_dict(), sort_keys=False)}" for run in runs)

@@ -1,0 +1,158 @@
+"""Data sets and batches; each batch is a pure function of (seed, step)."""
+
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+
+from training.config import DataConfig
+from training.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random shift of at most `shift` pixels each way, filled with zeros, then a random horizontal flip (4.2)."""
+
+    shift: int
+    flip: bool
+
+
+AUGMENTATIONS = {
+    "cifar10": Augmentation(shift=4, flip=True),
+    "cifar100": Augmentation(shift=4, flip=True),
+    "fashion_mnist": Augmentation(shift=2, flip=True),
+    "digits": Augmentation(shift=1, flip=False),  # a mirrored 2 is no 2
+}
+ORDER, AUGMENT = range(2)  # independent streams of random numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """A data set in memory: images (N, height, width, channels) uint8 and labels (N,) int32, to train and to test."""
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    num_classes: int
+
+    @functools.cached_property
+    def mean(self) -> np.ndarray:
+        """Per-pixel mean of the training images scaled to [0, 1] (4.2): (height, width, channels) float32."""
+        return (self.train_images.mean(axis=0, dtype=np.float64) / 255).astype(np.float32)
+
+    def normalize(self, images: np.ndarray) -> np.ndarray:
+        """Scales to [0, 1] and subtracts the per-pixel mean: uint8 to float32."""
+        return images * np.float32(1 / 255) - self.mean
+
+
+def _generator(seed, stream, index):
+    """A counter-based generator: its numbers are a function of (seed, stream, index)."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, int(index), stream]))
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed, epoch, examples):
+    return _generator(seed, ORDER, epoch).permutation(examples)
+
+
+class Batches:
+    """The training batches of a run: `batches(step)` is a pure function of (seed, step).
+
+    An epoch is a permutation of the training images; what does not fill its last batch is left out of it.
+
+    Args:
+        images: the data set.
+        batch_size: int, images a batch.
+        seed: int from 0 to 2**32 - 1.
+        augment: whether to shift and flip.
+    """
+
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, augment: bool):
+        self.images = images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augmentation = AUGMENTATIONS[images.name] if augment else Augmentation(shift=0, flip=False)
+        self.steps_per_epoch = len(images.train_labels) // batch_size
+
+    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images (batch, height, width, channels) float32 and labels (batch,) int32 of `step`, counted from 0."""
+        epoch, place = divmod(int(step), self.steps_per_epoch)
+        order = _order(self.seed, epoch, len(self.images.train_labels))
+        rows = order[place * self.batch_size : (place + 1) * self.batch_size]
+        images = self.images.normalize(self.images.train_images[rows])
+        return self._augmented(images, _generator(self.seed, AUGMENT, step)), self.images.train_labels[rows]
+
+    def _augmented(self, images, generator):
+        count, height, width, _ = images.shape
+        pad = self.augmentation.shift
+        tops, lefts = generator.integers(0, 2 * pad + 1, (2, count))
+        flips = generator.integers(0, 2, count) if self.augmentation.flip else np.zeros(count, int)
+        padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        out = np.empty_like(images)
+        for i, (top, left, flip) in enumerate(zip(tops, lefts, flips, strict=True)):
+            crop = padded[i, top : top + height, left : left + width]
+            out[i] = crop[:, ::-1] if flip else crop
+        return out
+
+
+def tf_dataset(batches: Batches, first_step: int, last_step: int):
+    """A tf.data.Dataset of the batches from `first_step` up to, and without, `last_step`."""
+    import tensorflow as tf
+
+    def load(step):
+        images, labels = tf.numpy_function(batches, [step], [tf.float32, tf.int32])
+        shape = batches.images.train_images.shape[1:]
+        return tf.ensure_shape(images, (batches.batch_size, *shape)), tf.ensure_shape(labels, (batches.batch_size,))
+
+    return tf.data.Dataset.range(first_step, last_step).map(load).prefetch(tf.data.AUTOTUNE)
+
+
+def load(config: DataConfig) -> ImageSet:
+    """Reads the data set that `config` names, and downloads it through TFDS where it is not prepared yet.
+
+    Raises:
+        UserError: it is not to be had, or has fewer than `train_examples` training images.
+    """
+    images = _load_digits() if config.name == "digits" else _load_tfds(config.name, config.data_dir)
+    count, wanted = len(images.train_labels), config.train_examples
+    if wanted is None:
+        return images
+    if wanted > count:
+        raise UserError(f"data.train_examples: expected at most {count} for {config.name}, found {wanted}")
+    train = {"train_images": images.train_images[:wanted], "train_labels": images.train_labels[:wanted]}
+    return dataclasses.replace(images, **train)
+
+
+def _load_digits():
+    """scikit-learn's 1,797 handwritten digits (8, 8, 1): 1,437 to train and 360 held out, a fixed stratified split."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.round(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    labels = labels.astype(np.int32)
+    train_x, test_x, train_y, test_y = train_test_split(images, labels, test_size=360, random_state=0, stratify=labels)
+    return ImageSet("digits", train_x, train_y, test_x, test_y, num_classes=10)
+
+
+def _load_tfds(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None and not pathlib.Path(data_dir).is_dir():
+        raise UserError(f"data.data_dir: expected a folder for TensorFlow Datasets, found none at {data_dir}")
+    builder = tfds.builder(name, data_dir=data_dir)
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # whatever TFDS and the network have to say
+        raise UserError(
+            f"data.data_dir: expected {name} prepared below {data_dir or tfds.core.constants.DATA_DIR}, or a network "
+            f"to download it, found neither: {type(error).__name__}: {error}"
+        ) from error
+    train, test = (tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)) for split in ("train", "test"))
+    labels = [examples["label"].astype(np.int32) for examples in (train, test)]
+    return ImageSet(
+        name, train["image"], labels[0], test["image"], labels[1], builder.info.features["label"].num_classes
+    )
