@@ -20,6 +20,8 @@ def main(argv: list[str]) -> int:
             print(config.dump(runs), end="")
             return 0
         return grid.run_all(runs)
+    except KeyboardInterrupt:
+        return 130
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

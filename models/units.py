@@ -121,7 +121,7 @@ class LayerFactory:
         self.seed = random.getrandbits(32)  # what keras.utils.set_random_seed seeds
 
     def _seed(self, name):
-        return zlib.crc32(f"{self.seed}/{name}".encode())
+        return zlib.crc32(f"{self.seed}/{name}".encode()) >> 1  # PyTorch's seeds have 31 bits
 
     def _layer(self, kind, name, channels, conv):
         if kind == "relu":

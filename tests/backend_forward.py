@@ -8,6 +8,7 @@ The first backend to run draws the weights and writes WEIGHTS.npz; the others re
 import pathlib
 import sys
 
+import keras
 import numpy as np
 
 import models
@@ -29,7 +30,7 @@ def main(weights_path, outputs_path):
             model, key = build(unit), f"{network} {unit}"
             names = [f"{key} {i}" for i in range(len(model.weights))]
             if names[0] not in stored:
-                # positive statistics that are not the initial ones, kernels as they are
+                # statistics, scales and shifts that are not the initial ones; kernels as they are
                 stored |= {
                     name: np.asarray(weight)
                     if "kernel" in weight.path
@@ -37,7 +38,7 @@ def main(weights_path, outputs_path):
                     for name, weight in zip(names, model.weights, strict=True)
                 }
             model.set_weights([stored[name] for name in names])
-            outputs[key] = np.asarray(model.predict(images, verbose=0))
+            outputs[key] = keras.ops.convert_to_numpy(model(images, training=False))
     if not pathlib.Path(weights_path).exists():
         np.savez(weights_path, **stored)
     np.savez(outputs_path, **outputs)

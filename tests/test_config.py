@@ -21,16 +21,16 @@ def grid(tmp_path):
     path = tmp_path / "grid.yaml"
     path.write_text(
         "seed: 3\ntrain: {epochs: 7}\n"
-        "grid: {model.bottleneck: [false, true], model.depth: [20, 38], model.unit: [baseline, conv bn | relu]}\n"
+        "grid: {model.bottleneck: [false, true], model.depth: [20, 26], model.unit: [baseline, conv bn | relu]}\n"
     )
     return str(path)
 
 
 def test_a_grid_is_the_product_and_its_values_name_the_runs(grid):
-    with pytest.raises(UserError, match=r"depth=20"):  # 20 is no depth of ResNet-B: found before anything runs
+    with pytest.raises(UserError, match=r"depth=26"):  # 26 is no depth of ResNet-B: found before anything runs
         directories(["--config", grid])
     assert directories(["--config", grid, "--model.bottleneck", "false"]) == [
-        f"runs/grid/resnet-{depth}-{unit}-seed3" for depth in (20, 38) for unit in ("baseline", "conv-bn-+-relu")
+        f"runs/grid/resnet-{depth}-{unit}-seed3" for depth in (20, 26) for unit in ("baseline", "conv-bn-+-relu")
     ]
 
 

@@ -1,7 +1,11 @@
 """Batches are a pure function of (seed, step); data sets come as TFDS prepares them."""
 
+import socket
+import urllib.request
+
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,7 +121,6 @@ def test_tf_dataset_gives_the_batches_from_the_first_step_to_the_last():
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
     """Writes a small data set of the real shape with TFDS' own writer; gives its folder and its images and labels."""
-    import tensorflow_datasets as tfds
 
     def prepare(name, shape, classes):
         values = np.random.default_rng(0)
@@ -173,11 +176,18 @@ def test_cifar100_trains(prepared, train):
 
 
 def test_a_set_that_can_neither_be_found_nor_downloaded_is_one_line(tmp_path, monkeypatch):
-    import tensorflow_datasets as tfds
+    def offline(*args):
+        raise OSError("no such host\n(and more)")
 
-    def offline(self, *args, **kwargs):
-        raise ConnectionError("no network\n(and more)")
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    with pytest.raises(UserError, match=r"cifar10 prepared.*or a network.*no such host \(and more\)"):
+        data.load(DataConfig("cifar10"))
+    assert not list(tmp_path.iterdir())
 
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
-    with pytest.raises(UserError, match=r"cifar10 prepared below .*no network \(and more\)"):
+
+def test_a_set_that_is_missing_where_the_user_says_is_not_downloaded_there(tmp_path):
+    with pytest.raises(UserError, match=rf"data.data_dir.*cifar10.*none in {tmp_path}.*tfds build cifar10"):
         data.load(DataConfig("cifar10", data_dir=str(tmp_path)))
+    assert not list(tmp_path.iterdir())

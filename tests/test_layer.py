@@ -186,8 +186,15 @@ def test_inputs_that_do_not_fit_are_refused(layer, shape, message):
 
 def test_groups_divide_the_channels_and_follow_wu_and_he_where_they_fit():
     assert {c: num_groups(c) for c in (1, 3, 6, 16, 32, 64, 128, 256, 2048)} == {
-        1: 1, 3: 1, 6: 1, 16: 4, 32: 8, 64: 16,
-        128: 32, 256: 32, 2048: 32,
+        1: 1,
+        3: 1,
+        6: 1,
+        16: 4,
+        32: 8,
+        64: 16,
+        128: 32,
+        256: 32,
+        2048: 32,
     }
     for channels in range(1, 300):
         groups = num_groups(channels)

@@ -1,5 +1,8 @@
 """Mistakes that a user makes: one line, exit code 2, nothing written or overwritten."""
 
+import subprocess
+import sys
+
 import pytest
 
 import train_cifar
@@ -16,8 +19,9 @@ MISTAKES = {
     "text for a bool": (DIGITS, "--model.bottleneck maybe", ["model.bottleneck", "bool", "maybe"]),
     "a number for a group": ("model: 3", "", ["model"]),
     "a number for the whole file": ("3", "", ["yaml"]),
-    "null for a number": ("train: {epochs: null}", "", ["train.epochs", "int"]),
-    "broken YAML": ("seed: [", "", ["YAML", "yaml"]),
+    "null for a number": ("train: {epochs: null}", "", ["train.epochs", "null"]),
+    "null for a group": ("model: null", "", ["model", "mapping"]),
+    "broken YAML": ("seed: [", "", ["config.yaml", "parsing"]),
     "missing config": (None, "", ["absent.yaml"]),
     "config is a folder": (DIGITS, "--config {tmp}", ["{tmp}"]),
     "config is binary": (b"\x00\xff\xfe", "", ["config"]),
@@ -26,9 +30,9 @@ MISTAKES = {
     "unknown unit": (DIGITS, "--model.unit resnet", ["`unit`", "relu-ic-conv", "'resnet'"]),
     "two convs": ("model: {unit: conv relu conv}", "", ["`unit`", "2 times, not once"]),
     "depth 21": (DIGITS, "--model.depth 21", ["`depth`", "20 and 26", "21"]),
-    "depth 20 of ResNet-B": (DIGITS, "--model.depth 20 --model.bottleneck true", ["`depth`", "20", "29"]),
+    "depth 26 of ResNet-B": (DIGITS, "--model.depth 26 --model.bottleneck true", ["`depth`", "20 and 29", "26"]),
     "rate 1.5": (DIGITS, "--model.rate 1.5", ["`rate`", "0 <= rate < 1", "1.5"]),
-    "rate nan": (DIGITS, "--model.rate nan", ["`rate`", "nan"]),
+    "rate nan": (DIGITS, "--model.rate .nan", ["`rate`", "nan"]),
     "momentum 2": (DIGITS, "--model.momentum 2", ["`momentum`", "[0, 1]", "2"]),
     "negative L2": (DIGITS, "--model.l2=-1", ["model.l2", "at least 0", "-1"]),
     "unknown normalization": (DIGITS, "--model.normalization batsch", ["model.normalization", "instance", "batsch"]),
@@ -48,7 +52,8 @@ MISTAKES = {
     "drops out of order": (DIGITS, "--train.drops [8,4]", ["train.drops", "rising", "[8, 4]"]),
     "grid on the command line": (DIGITS, "--grid {{}}", ["grid", "command line"]),
     "grid over an unknown key": (DIGITS + "grid: {model.dept: [8]}", "", ["grid", "dept"]),
-    "grid over a group": (DIGITS + "grid: {model: [8]}", "", ["grid", "model"]),
+    "grid over a number": (DIGITS + "grid: {1: [8]}", "", ["grid", "1"]),
+    "grid over a group": (DIGITS + "grid: {model: [8]}", "", ["model", "mapping", "8"]),
     "grid with a wrong type": (DIGITS + "grid: {model.depth: [8, deep]}", "", ["grid", "model.depth", "deep"]),
     "grid with a wrong value late": (DIGITS + "grid: {model.depth: [8, 14, 21]}", "", ["`depth`", "20 and 26"]),
     "grid without values": (DIGITS + "grid: {model.depth: []}", "", ["grid", "none"]),
@@ -78,6 +83,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, capfd):
     for word in named:
         assert word.format(tmp=tmp_path) in err
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("options", ["--model.unit resnet", "--data.data_dir nowhere", "--data.data_dir {tmp}"])
+def test_the_script_itself_says_one_line_and_exits_with_2(options, tmp_path):
+    command = [sys.executable, "train_cifar.py", *options.format(tmp=tmp_path).split(), "--out", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("error: ")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_directory_of_another_config_is_refused_with_the_differences(train):

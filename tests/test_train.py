@@ -132,7 +132,7 @@ def test_two_runs_with_one_seed_are_bit_identical_and_another_seed_differs(train
 def test_sgd_and_a_plain_network_in_bfloat16_learn(train):
     config = (
         "model: {network: plain, size: small, rate: 0.0, momentum: 0.9, l2: 0.0}\n"
-        "train: {epochs: 4, optimizer: sgd, learning_rate: 0.05, drops: [], precision: mixed_bfloat16}\n"
+        "train: {epochs: 10, optimizer: sgd, learning_rate: 0.1, drops: [], precision: mixed_bfloat16}\n"
     )
     assert train(config=config)[0] == 0
     assert history(train.runs / "seed0")["val_accuracy"].iloc[-1] > 0.6

@@ -9,7 +9,7 @@ import pathlib
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 import models
 from iclayer.layer import NORMALIZATIONS, check_arguments
@@ -155,18 +155,20 @@ def load(argv: list[str]) -> tuple[list[Run], bool]:
         options, rest = first.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(error) from error
+    if options.config:
+        _parse(parser.parse_path, options.config, of=f"{options.config}: ")
     base = _parse(parser.parse_args, [*(["--config", options.config] if options.config else []), *rest])
     given = _parse(parser.parse_args, rest, defaults=False)
-    grid = base.pop("grid")
+    grid = base.pop("grid") or {}
     if "grid" in given:
         raise UserError("grid: expected in the YAML file, found on the command line")
     name = pathlib.Path(options.config).stem if options.config else "default"
     runs: dict[pathlib.Path, Run] = {}
     for mapping in grid if isinstance(grid, list) else [grid]:
-        axes = {key: [base[key]] if key in given else values for key, values in mapping.items()}
+        axes = {str(key): [base[key]] if key in given else values for key, values in mapping.items()}
         for values in itertools.product(*axes.values()):
             run = _make_run(parser, base, dict(zip(axes, values, strict=True)), name)
-            if run.directory in runs and not given:
+            if run.directory in runs and not any(key in given for key in mapping):
                 raise UserError(f"grid: expected different runs, found {run.directory} twice")
             runs[run.directory] = run
     if not runs:
@@ -194,12 +196,12 @@ def _parser():
     return parser
 
 
-def _parse(parse, *args, **kwargs):
-    """Calls jsonargparse, and makes its complaints a UserError."""
+def _parse(parse, *args, of="", **kwargs):
+    """Calls jsonargparse, and makes its complaints a UserError that begins with `of`."""
     try:
         return parse(*args, **kwargs)
     except Exception as error:  # of YAML and of the file system too
-        raise UserError(error) from error
+        raise UserError(f"{of}{error}") from error
 
 
 def _make_run(parser, base, values, name):
@@ -210,22 +212,35 @@ def _make_run(parser, base, values, name):
         for group in groups:
             branch = branch.setdefault(group, {})
         branch[last] = value
-    try:
-        parsed = parser.instantiate(_parse(parser.parse_object, tree, cfg_base=base))
-    except UserError as error:
-        raise UserError(f"grid: {error}") from error
-    config = Config(**{field.name: parsed[field.name] for field in dataclasses.fields(Config)})
+    config = _fill(Config, _parse(parser.parse_object, tree, namespace=base, of="grid: "))
     validate(config)
-    parts = [_part(key, value) for key, value in values.items() if key != "seed"]
-    directory = "-".join([*parts, f"seed{config.seed}"])
+    cell = label({key: value for key, value in values.items() if key != "seed"})
+    directory = f"{cell}-seed{config.seed}".lstrip("-")
     return Run(config, pathlib.Path(config.out) / name / directory, values)
 
 
+def _fill(cls, parsed, prefix=""):
+    """Makes the dataclass; jsonargparse lets null through everywhere, and anything for a whole group."""
+    values = {}
+    for field in dataclasses.fields(cls):
+        key, value = prefix + field.name, parsed[field.name]
+        if dataclasses.is_dataclass(field.type):
+            _require(key, value, isinstance(value, Namespace), "a mapping")
+            value = _fill(field.type, value, f"{key}.")
+        _require(key, value, value is not None or field.default is None, "a value, not null")
+        values[field.name] = value
+    return cls(**values)
+
+
+def label(values: dict[str, Any]) -> str:
+    """Values of a grid's keys as a name, such as "resnet-b-110-baseline"."""
+    return "-".join(_part(key, value) for key, value in values.items())
+
+
 def _part(key, value):
-    """A value of the grid as part of a directory's name."""
     if key == "model.bottleneck":
         return "resnet-b" if value else "resnet"
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return ("" if value else "no-") + key.split(".")[-1]
     return "-".join(str(value).replace("|", "+").replace("/", "_").split())
 

@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
-import pathlib
+import logging
+import socket
+import urllib.parse
+import urllib.request
 
 import numpy as np
 
@@ -111,7 +114,7 @@ def tf_dataset(batches: Batches, first_step: int, last_step: int):
 
 
 def load(config: DataConfig) -> ImageSet:
-    """Reads the data set that `config` names, and downloads it through TFDS where it is not prepared yet.
+    """Reads the data set that `config` names; TFDS downloads it to its own folder if no `data_dir` is given.
 
     Raises:
         UserError: it is not to be had, or has fewer than `train_examples` training images.
@@ -141,18 +144,30 @@ def _load_digits():
 def _load_tfds(name, data_dir):
     import tensorflow_datasets as tfds
 
-    if data_dir is not None and not pathlib.Path(data_dir).is_dir():
-        raise UserError(f"data.data_dir: expected a folder for TensorFlow Datasets, found none at {data_dir}")
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of each folder that is not there yet
     builder = tfds.builder(name, data_dir=data_dir)
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # whatever TFDS and the network have to say
-        raise UserError(
-            f"data.data_dir: expected {name} prepared below {data_dir or tfds.core.constants.DATA_DIR}, or a network "
-            f"to download it, found neither: {type(error).__name__}: {error}"
-        ) from error
+    if not builder.is_prepared():
+        if data_dir is not None:
+            raise UserError(
+                f"data.data_dir: expected {name} prepared by TensorFlow Datasets, found none in {data_dir}; "
+                f"`tfds build {name} --data_dir {data_dir}` downloads it there"
+            )
+        _download(builder)
     train, test = (tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)) for split in ("train", "test"))
     labels = [examples["label"].astype(np.int32) for examples in (train, test)]
     return ImageSet(
         name, train["image"], labels[0], test["image"], labels[1], builder.info.features["label"].num_classes
     )
+
+
+def _download(builder):
+    host = urllib.parse.urlsplit(builder.info.homepage).hostname
+    try:
+        if not urllib.request.getproxies():
+            socket.getaddrinfo(host, 443)  # without a network TFDS tries again for minutes
+        builder.download_and_prepare()
+    except Exception as error:  # whatever the network, the file system and TFDS have to say
+        raise UserError(
+            f"data.data_dir: expected a folder with {builder.name} prepared by TensorFlow Datasets, or a network to "
+            f"download it, found neither: {error}"
+        ) from error

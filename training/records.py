@@ -90,10 +90,11 @@ def environment() -> dict[str, Any]:
     """Command, commit, versions, device and host cores of this process."""
     import keras
 
+    status = _git("status", "--porcelain")
     return {
         "command": shlex.join(["python", *sys.argv]),
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES if _installed(name)},
         "backend": keras.backend.backend(),
@@ -134,7 +135,7 @@ def append_history(directory: pathlib.Path, row: dict[str, Any]) -> None:
 def read_history(directory: pathlib.Path) -> pandas.DataFrame:
     """history.csv, one row an epoch."""
     path = directory / "history.csv"
-    return _readable(path, lambda: pandas.read_csv(path, float_precision="round_trip"))
+    return _readable(path, lambda: pandas.read_csv(path))
 
 
 def read_result(directory: pathlib.Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import rich.console
 import rich.table
 
 from training import records
-from training.config import Run
+from training.config import Run, label
 
 DASHES, MARKERS = ("-", "--", ":"), ("o", "s", "^", "D", "v")  # 15 different pairs
 
@@ -52,8 +52,7 @@ def figure(runs: list[Run], path: pathlib.Path) -> None:
     for run in runs:
         history = records.read_history(run.directory).set_index("epoch")["val_accuracy"]
         if len(history):
-            others = {key: value for key, value in run.values.items() if key not in ("seed", "model.unit")}
-            panel = ", ".join(f"{key.split('.')[-1]} {value}" for key, value in others.items())
+            panel = label({key: value for key, value in run.values.items() if key not in ("seed", "model.unit")})
             panels.setdefault(panel, {}).setdefault(run.config.model.unit, []).append(history)
     if not panels:
         return

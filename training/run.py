@@ -61,7 +61,9 @@ class Recorder(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
+        self.diverged |= math.isnan(logs["val_loss"])
         if self.diverged:
+            self.model.stop_training = True
             return
         row = {
             "epoch": epoch + 1,
