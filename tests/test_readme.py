@@ -6,10 +6,8 @@ import re
 import subprocess
 import sys
 
-import keras
-import numpy as np
-
-import iclayer
+import models
+from training import config, records, report
 
 README = pathlib.Path("README.md").read_text()
 
@@ -54,8 +52,22 @@ def test_every_config_and_make_target_that_it_names_is_there():
         assert pathlib.Path(config).exists()
 
 
-def test_the_public_names_have_docstrings():
-    for name in iclayer.__all__:
-        assert getattr(iclayer, name).__doc__
-    assert keras.__version__
-    assert np.__version__
+def test_the_table_of_digits_is_what_the_records_say():
+    (shown,) = re.findall(r"<!-- digits -->\n(.*?)<!-- /digits -->", README, re.DOTALL)
+    runs, _ = config.load(["--config", "configs/digits.yaml", "--out", "results"])
+    expected = [
+        f"| `{row['run']}` | {row['trainable_parameters']:,} | {row['epochs']} | {row['last_accuracy']:.4f} "
+        f"| {row['total_seconds']:.0f} |"
+        for _, row in report.rows(runs).iterrows()
+    ]
+    assert len(expected) == 4
+    assert shown.strip().splitlines()[2:] == expected
+    for run in runs:
+        assert records.check(run) == "finished"
+        last = records.read_history(run.directory)["val_accuracy"].iloc[-1]
+        assert records.read_result(run.directory)["last_accuracy"] == last
+
+
+def test_the_table_of_orderings_is_the_one_that_is_built():
+    rows = re.findall(r"^\| `([\w-]+)` \| `([^`]*)` \|", README, re.MULTILINE)
+    assert {name: ordering.replace("\\|", "|") for name, ordering in rows} == models.UNITS

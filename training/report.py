@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import sys
 from typing import Any
 
 import pandas
@@ -89,8 +90,7 @@ def show(runs: list[Run]) -> None:
     done = [run for run in runs if records.read_result(run.directory)]
     if not done:
         return
-    console = rich.console.Console()
-    console.print(table(done), width=console.width if console.is_terminal else 120)
+    rich.console.Console(width=None if sys.stdout.isatty() else 120).print(table(done))
     path = done[0].directory.parent / "accuracy.png"
     figure(done, path)
     print(f"curves: {path}")
