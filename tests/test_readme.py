@@ -48,8 +48,8 @@ def test_every_config_and_make_target_that_it_names_is_there():
     makefile = pathlib.Path("Makefile").read_text()
     for target in re.findall(r"\bmake ([\w-]+)", README):
         assert f"\n{target}:" in makefile
-    for config in re.findall(r"configs/[\w-]+\.yaml", README):
-        assert pathlib.Path(config).exists()
+    for path in re.findall(r"configs/[\w-]+\.yaml", README):
+        assert pathlib.Path(path).exists()
 
 
 def test_the_table_of_digits_is_what_the_records_say():
