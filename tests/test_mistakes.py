@@ -20,6 +20,7 @@ MISTAKES = {
     "a number for a group": ("model: 3", "", ["model"]),
     "a number for the whole file": ("3", "", ["yaml"]),
     "null for a number": ("train: {epochs: null}", "", ["train.epochs", "null"]),
+    "a list for a group": (DIGITS, "--model [8]", ["model"]),
     "null for a group": ("model: null", "", ["model", "mapping"]),
     "broken YAML": ("seed: [", "", ["config.yaml", "parsing"]),
     "missing config": (None, "", ["absent.yaml"]),
@@ -52,8 +53,13 @@ MISTAKES = {
     "drops out of order": (DIGITS, "--train.drops [8,4]", ["train.drops", "rising", "[8, 4]"]),
     "grid on the command line": (DIGITS, "--grid {{}}", ["grid", "command line"]),
     "grid over an unknown key": (DIGITS + "grid: {model.dept: [8]}", "", ["grid", "dept"]),
+    "grid over a group and its key": (
+        DIGITS + "grid: {model.depth: [8], model.depth.x: [8]}",
+        "",
+        ["grid", "model.unit", "depth.x"],
+    ),
     "grid over a number": (DIGITS + "grid: {1: [8]}", "", ["grid", "1"]),
-    "grid over a group": (DIGITS + "grid: {model: [8]}", "", ["model", "mapping", "8"]),
+    "grid over a group": (DIGITS + "grid: {model: [8]}", "", ["grid", "model.unit", "found model"]),
     "grid with a wrong type": (DIGITS + "grid: {model.depth: [8, deep]}", "", ["grid", "model.depth", "deep"]),
     "grid with a wrong value late": (DIGITS + "grid: {model.depth: [8, 14, 21]}", "", ["`depth`", "20 and 26"]),
     "grid without values": (DIGITS + "grid: {model.depth: []}", "", ["grid", "none"]),
@@ -115,15 +121,26 @@ def test_a_broken_record_is_refused(train, content):
     assert str(run) in err
 
 
-def test_a_broken_checkpoint_is_refused(train):
-    from training import config, records
-
-    argv = ["--config", str(train.runs.parent.parent / "digits8.yaml"), "--out", str(train.runs.parent)]
+def test_a_broken_result_history_or_checkpoint_is_refused(train):
     assert train("--train.epochs 1")[0] == 0
-    (run,), _ = config.load([*argv, "--train.epochs", "1"])
-    (run.directory / "result.json").unlink()
-    records.check(run)
-    (run.directory / "checkpoints" / "state.npz").write_bytes(b"PK\x03\x04 broken")
-    code, _, err = train("--train.epochs 1")
-    assert code == 2
-    assert "state.npz: expected the state of this run" in err
+    run = train.runs / "seed0"
+    rows = (run / "history.csv").read_text()
+    for name, content, named in (
+        ("result.json", "[1, 2", "expected a record"),
+        ("result.json", "[1, 2]", "expected a record"),
+        ("result.json", '{"status": "fine"}', "finished, diverged, interrupted, found fine"),
+        ("result.json", None, ""),
+        ("history.csv", "", "expected the 1 epochs of the checkpoint, found 0"),
+        ("history.csv", rows, ""),
+        ("checkpoints/state.npz", "PK\x03\x04 broken", "expected the state of this run"),
+    ):
+        if content is None:
+            (run / name).unlink()
+        else:
+            (run / name).write_text(content)
+        if named:
+            code, _, err = train("--train.epochs 1")
+            assert code == 2
+            assert err.count("\n") == 1
+            assert str(run / name) in err
+            assert named in err

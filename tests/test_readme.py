@@ -35,13 +35,10 @@ def test_the_ten_lines_work_where_only_the_package_is_installed(tmp_path):
 
 
 def test_every_file_and_folder_that_it_names_is_there():
-    named = re.findall(r"`([\w./-]+\.(?:py|yaml|csv|txt|md|png)|[\w-]+/)`", README) + re.findall(
-        r"\]\(([\w./-]+)\)", README
-    )
+    named = re.findall(r"`(\w+/[\w./-]*|\w+\.(?:py|txt))`|\]\(([\w./-]+)\)", README)
     assert len(named) > 10
-    for name in named:
-        if not name.startswith(("runs/", "data/")):
-            assert pathlib.Path(name).exists(), name
+    for code, link in named:
+        assert pathlib.Path(code or link).exists(), code or link
 
 
 def test_every_config_and_make_target_that_it_names_is_there():

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from training import report, run
-from training.config import TrainConfig, load
+from training.config import DataConfig, TrainConfig, load
+from training.data import load as load_data
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -81,9 +82,6 @@ def trainable(directory):
 
 
 def test_what_is_recorded_is_the_accuracy_of_the_saved_model_over_every_test_image(demo):
-    from training.config import DataConfig
-    from training.data import load as load_data
-
     digits = load_data(DataConfig("digits"))
     model = keras.saving.load_model(demo / "conv-relu-ic-seed0" / "checkpoints" / "model.keras")
     predicted = np.argmax(model.predict(digits.normalize(digits.test_images), batch_size=77, verbose=0), axis=1)
@@ -127,6 +125,28 @@ def test_two_runs_with_one_seed_are_bit_identical_and_another_seed_differs(train
         np.testing.assert_array_equal(x, y)
     assert train("--seed 1")[0] == 0
     assert (history(train.runs / "seed1")["loss"] != a[0]["loss"]).all()
+
+
+def test_a_run_whose_result_was_lost_ends_the_same_without_training_again(train):
+    assert train()[0] == 0
+    directory = train.runs / "seed0"
+    result, rows = (directory / "result.json").read_text(), (directory / "history.csv").read_text()
+    (directory / "result.json").unlink()
+    assert train()[0] == 0
+    assert (directory / "result.json").read_text() == result
+    assert (directory / "history.csv").read_text() == rows
+
+
+def test_variables_have_the_same_names_wherever_in_a_grid_a_run_stands():
+    (first,), _ = load(["--data.name", "digits", "--model.depth", "8"])
+    images = load_data(first.config.data)
+    names = []
+    for _ in range(2):
+        model = run.build(first.config, images)
+        model.optimizer.build(model.trainable_variables)
+        names.append([variable.path for variable in model.variables + model.optimizer.variables])
+    assert names[0] == names[1]
+    assert len(set(names[0])) == len(names[0])
 
 
 def test_sgd_and_a_plain_network_in_bfloat16_learn(train):

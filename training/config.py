@@ -163,9 +163,12 @@ def load(argv: list[str]) -> tuple[list[Run], bool]:
     if "grid" in given:
         raise UserError("grid: expected in the YAML file, found on the command line")
     name = pathlib.Path(options.config).stem if options.config else "default"
+    keys = flatten(Config().to_dict())
     runs: dict[pathlib.Path, Run] = {}
     for mapping in grid if isinstance(grid, list) else [grid]:
-        axes = {str(key): [base[key]] if key in given else values for key, values in mapping.items()}
+        for key in mapping:
+            _require("grid", key, key in keys, "keys such as model.unit")
+        axes = {key: [base[key]] if key in given else values for key, values in mapping.items()}
         for values in itertools.product(*axes.values()):
             run = _make_run(parser, base, dict(zip(axes, values, strict=True)), name)
             if run.directory in runs and not any(key in given for key in mapping):
@@ -205,17 +208,13 @@ def _parse(parse, *args, of="", **kwargs):
 
 
 def _make_run(parser, base, values, name):
-    tree: dict[str, Any] = {}
+    tree = Namespace()
     for key, value in values.items():
-        *groups, last = key.split(".")
-        branch = tree
-        for group in groups:
-            branch = branch.setdefault(group, {})
-        branch[last] = value
-    config = _fill(Config, _parse(parser.parse_object, tree, namespace=base, of="grid: "))
+        tree[key] = value
+    config = _fill(Config, _parse(parser.parse_object, tree.as_dict(), namespace=base, of="grid: "))
     validate(config)
     cell = label({key: value for key, value in values.items() if key != "seed"})
-    directory = f"{cell}-seed{config.seed}".lstrip("-")
+    directory = f"{cell}-seed{config.seed}" if cell else f"seed{config.seed}"
     return Run(config, pathlib.Path(config.out) / name / directory, values)
 
 

@@ -28,6 +28,7 @@ COLUMNS = (
     "seconds",
     "images_per_second",
 )
+STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "tensorflow-datasets", "scikit-learn")
 
@@ -90,7 +91,7 @@ def environment() -> dict[str, Any]:
     """Command, commit, versions, device and host cores of this process."""
     import keras
 
-    status = _git("status", "--porcelain")
+    status = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": shlex.join(["python", *sys.argv]),
         "commit": _git("rev-parse", "HEAD"),
@@ -123,8 +124,12 @@ def _installed(name):
 def cut_history(directory: pathlib.Path, epochs: int) -> None:
     """Leaves the first `epochs` rows of history.csv: what came after the checkpoint is done again."""
     path = directory / "history.csv"
-    lines = path.read_text().splitlines(keepends=True)[: epochs + 1] if epochs else []
-    replace(path, "".join(lines) or ",".join(COLUMNS) + "\n")
+    if not epochs:
+        return replace(path, ",".join(COLUMNS) + "\n")
+    lines = _readable(path, lambda: path.read_text().splitlines(keepends=True))
+    if len(lines) <= epochs:
+        raise UserError(f"{path}: expected the {epochs} epochs of the checkpoint, found {max(len(lines) - 1, 0)}")
+    return replace(path, "".join(lines[: epochs + 1]))
 
 
 def append_history(directory: pathlib.Path, row: dict[str, Any]) -> None:
@@ -141,7 +146,12 @@ def read_history(directory: pathlib.Path) -> pandas.DataFrame:
 def read_result(directory: pathlib.Path) -> dict[str, Any] | None:
     """result.json, or None while there is none."""
     path = directory / "result.json"
-    return _readable(path, lambda: json.loads(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    result = _readable(path, lambda: dict(json.loads(path.read_text())))
+    if result.get("status") not in STATUSES:
+        raise UserError(f"{path}: expected a status of {', '.join(STATUSES)}, found {result.get('status')}")
+    return result
 
 
 def write_result(directory: pathlib.Path, status: str, parameters: int, evaluated_images: int) -> dict[str, Any]:

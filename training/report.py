@@ -24,7 +24,8 @@ def rows(runs: list[Run]) -> pandas.DataFrame:
 
 def table(runs: list[Run]) -> rich.table.Table:
     """One row a run: parameters, last-epoch accuracy, the best one and the mean of the last ten beside it, seconds."""
-    out = rich.table.Table(title="Test accuracy", box=rich.box.SIMPLE, caption="The result is the last epoch's.")
+    caption = "The result is the last epoch's."
+    out = rich.table.Table(title="Test accuracy", box=rich.box.SIMPLE, caption=caption, collapse_padding=True)
     for name in ("run", "parameters", "epochs", "last", "best", "last ten", "seconds"):
         out.add_column(name, justify="left" if name == "run" else "right", no_wrap=name != "run", overflow="fold")
     for _, row in rows(runs).iterrows():
