@@ -4,6 +4,7 @@ from training import records, report
 from training.config import Run
 from training.data import ImageSet, load
 from training.errors import UserError
+from training.run import train
 
 EXIT_CODES = {"finished": 0, "diverged": 3, "interrupted": 130}
 
@@ -19,7 +20,6 @@ def run_all(runs: list[Run]) -> int:
     """
     statuses = {run.directory: records.check(run) for run in runs}
     image_sets = _load_image_sets(runs)
-    from training.run import train
 
     for number, run in enumerate(runs, 1):
         print(f"\n[{number}/{len(runs)}] {run.directory}", flush=True)

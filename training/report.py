@@ -43,7 +43,7 @@ def table(runs: list[Run]) -> rich.table.Table:
 def figure(runs: list[Run], path: pathlib.Path) -> None:
     """Draws test accuracy over epochs, one line a unit, a panel for each of the grid's other values.
 
-    Lines differ in dash and marker too, and end in their name. Runs that differ in seed alone are averaged.
+    Lines differ in dash and marker too. Runs that differ in seed alone are averaged over the epochs that all have.
     """
     import matplotlib
 
@@ -76,14 +76,14 @@ def _draw(axis, panel, lines):
         return
     styles = zip(itertools.cycle(DASHES), itertools.cycle(MARKERS), strict=False)
     for (dash, marker), (unit, histories) in zip(styles, lines.items(), strict=False):
-        mean = pandas.concat(histories, axis=1).mean(axis=1)
-        label = unit if len(histories) == 1 else f"{unit} (mean of {len(histories)} seeds)"
+        mean = pandas.concat(histories, axis=1, join="inner").mean(axis=1)
+        name = unit if len(histories) == 1 else f"{unit} (mean of {len(histories)} seeds)"
         every = max(1, len(mean) // 10)
-        axis.plot(mean.index, mean, linestyle=dash, marker=marker, markevery=every, markersize=5, label=label)
+        axis.plot(mean.index, mean, linestyle=dash, marker=marker, markevery=every, markersize=5, label=name)
     axis.set(xlabel="epoch", ylabel="test accuracy", title=panel or "Test accuracy at the end of each epoch")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
-    axis.legend()
+    axis.legend(loc="lower right", fontsize="small")
 
 
 def show(runs: list[Run]) -> None:

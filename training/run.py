@@ -110,7 +110,7 @@ def train(run: Run, images: ImageSet) -> dict:
             steps_per_epoch=steps,
             shuffle=False,  # the batches are in order already
             validation_data=(images.normalize(images.test_images), images.test_labels),
-            validation_batch_size=250,
+            validation_batch_size=250,  # memory alone: every test image counts once at any size
             callbacks=[
                 keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config.train, epoch)),
                 recorder,
