@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import yaml
+
 import models
 from training import config, records, report
 
@@ -68,3 +70,24 @@ def test_the_table_of_digits_is_what_the_records_say():
 def test_the_table_of_orderings_is_the_one_that_is_built():
     rows = re.findall(r"^\| `([\w-]+)` \| `([^`]*)` \|", README, re.MULTILINE)
     assert {name: ordering.replace("\\|", "|") for name, ordering in rows} == models.UNITS
+
+
+def test_the_table_of_two_epochs_is_what_the_records_say():
+    (shown,) = re.findall(r"<!-- two-epochs -->\n(.*?)<!-- /two-epochs -->", README, re.DOTALL)
+    expected = []
+    for directory in sorted(pathlib.Path("results/two-epochs").glob("*/*")):
+        momentum = yaml.safe_load((directory / "config.yaml").read_text())["model"]["momentum"]
+        result = records.read_result(directory)
+        assert (result["status"], result["epochs"], result["evaluated_images"]) == ("finished", 2, 10_000)
+        expected.append(f"| `{directory.name}` | {momentum} | {result['last_accuracy']:.4f} |")
+    assert len(expected) == 4
+    assert shown.strip().splitlines()[2:] == expected
+
+
+def test_the_cost_is_what_the_records_say():
+    for unit in ("baseline", "relu-ic-conv"):
+        history = records.read_history(pathlib.Path(f"results/cost-cpu/resnet-110-{unit}-seed0"))
+        speed = history["images_per_second"].iloc[-1]  # the first epoch has the tracing in it
+        assert f"{speed:.0f} (`{unit}`)" in README
+        for text in (README, pathlib.Path("configs/table1-cifar10.yaml").read_text()):
+            assert f"{200 * 50_000 / speed / 3600:.0f}" in text.split("200 epochs", 1)[1]

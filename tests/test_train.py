@@ -174,11 +174,11 @@ def test_learning_rate_drops_after_the_named_epochs():
 
 
 def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_end(train, tmp_path):
-    assert train("--train.epochs 6")[0] == 0
+    assert train("--train.epochs 20")[0] == 0
     whole = train.runs / "seed0"
     expected = (history(whole), weights(whole))
     command = [sys.executable, "train_cifar.py", "--config", str(tmp_path / "digits8.yaml")]
-    command += ["--out", str(tmp_path / "interrupted"), "--train.epochs", "6"]
+    command += ["--out", str(tmp_path / "interrupted"), "--train.epochs", "20"]
     directory = tmp_path / "interrupted" / "digits8" / "seed0"
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     state = directory / "checkpoints" / "state.npz"
@@ -191,10 +191,10 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_end(train, tmp_path):
     assert "the same command goes on" in out
     assert json.loads((directory / "result.json").read_text())["status"] == "interrupted"
     done = len(history(directory))
-    assert 1 <= done < 6
+    assert 1 <= done < 20
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
-    assert f"epochs {done + 1} to 6" in again.stdout
+    assert f"epochs {done + 1} to 20" in again.stdout
     pandas.testing.assert_frame_equal(history(directory), expected[0], check_exact=True)
     for x, y in zip(weights(directory), expected[1], strict=True):
         np.testing.assert_array_equal(x, y)
