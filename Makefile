@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/python train_cifar.py --config configs/digits.yaml
 
 test: .venv/installed
-	@echo "Running the tests, about six minutes on 2 cores ..."
+	@echo "Running the tests, about five minutes on 2 cores ..."
 	$(BIN)/python -m pytest --cov=iclayer --cov=models --cov=training
 
 test-jax: .venv/installed
