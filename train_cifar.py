@@ -11,10 +11,10 @@ from training.quiet import import_keras
 
 
 def main(argv: list[str]) -> int:
-    import_keras()
-    from training import config, grid
-
     try:
+        import_keras()
+        from training import config, grid
+
         runs, only_print = config.load(argv)
         if only_print:
             print(config.dump(runs), end="")

@@ -1,5 +1,6 @@
 """Mistakes that a user makes: one line, exit code 2, nothing written or overwritten."""
 
+import os
 import subprocess
 import sys
 
@@ -98,6 +99,14 @@ def test_the_script_itself_says_one_line_and_exits_with_2(options, tmp_path):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.startswith("error: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_backend_that_is_not_there_is_one_line(tmp_path):
+    command = [sys.executable, "train_cifar.py", "--out", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"KERAS_BACKEND": "nonsense"})
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "KERAS_BACKEND" in done.stderr
+    assert "found nonsense" in done.stderr
 
 
 def test_a_directory_of_another_config_is_refused_with_the_differences(train):

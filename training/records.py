@@ -30,7 +30,7 @@ COLUMNS = (
 )
 STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "tensorflow-datasets", "scikit-learn")
+PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "tensorflow-datasets", "scikit-learn")
 
 
 def check(run: Run) -> str | None:
@@ -91,13 +91,14 @@ def environment() -> dict[str, Any]:
     """Command, commit, versions, device and host cores of this process."""
     import keras
 
+    installed = {package.name.lower().replace("_", "-"): package.version for package in metadata.distributions()}
     status = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": shlex.join(["python", *sys.argv]),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES if _installed(name)},
+        "packages": {name: version for name, version in sorted(installed.items()) if name in PACKAGES},
         "backend": keras.backend.backend(),
         "devices": keras.distribution.list_devices() or ["cpu"],
         "machine": platform.machine(),
@@ -112,13 +113,6 @@ def _git(*arguments):
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-def _installed(name):
-    try:
-        return bool(metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return False
 
 
 def cut_history(directory: pathlib.Path, epochs: int) -> None:
