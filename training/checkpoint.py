@@ -1,12 +1,27 @@
 """The state of a run in one file, from which it goes on exactly."""
 
-import os
+import hashlib
+import io
 import pathlib
-from typing import Any
+import shutil
+import sys
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from training import files
 from training.errors import UserError
+
+KEPT = 2
+DIGEST = hashlib.sha256().digest_size
+
+
+class State(NamedTuple):
+    """What a checkpoint holds: `variables` (paths and arrays), `epochs` behind it, and the text of history.csv."""
+
+    epochs: int
+    history: str
+    variables: list[tuple[str, np.ndarray]]
 
 
 def _variables(model):
@@ -16,33 +31,109 @@ def _variables(model):
     return [*model.variables, *model.optimizer.variables]
 
 
-def save(path: pathlib.Path, model, epochs: int) -> None:
-    """Writes the state after `epochs` whole epochs; a file that is there already is replaced at once."""
-    variables = _variables(model)
-    arrays: dict[str, Any] = {f"variable{i}": np.asarray(variable) for i, variable in enumerate(variables)}
-    new = path.with_suffix(".new")
-    with new.open("wb") as file:
-        np.savez(file, epochs=epochs, paths=[variable.path for variable in variables], **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+def _files(folder):
+    """The checkpoints, the newest first."""
+    return sorted(folder.glob("epoch-*.state"), reverse=True)
 
 
-def restore(path: pathlib.Path, model) -> int:
-    """Sets the state and returns the number of epochs that it has behind it; 0 where there is no file.
+def encode(state: State) -> bytes:
+    """SHA-256 of an .npz archive, then the archive."""
+    paths = [path for path, _ in state.variables]
+    arrays: dict[str, Any] = {f"variable{i}": array for i, (_, array) in enumerate(state.variables)}
+    archive = io.BytesIO()
+    np.savez(archive, epochs=state.epochs, history=state.history, paths=paths, **arrays)
+    return hashlib.sha256(archive.getbuffer()).digest() + archive.getvalue()
+
+
+def decode(data: bytes) -> State:
+    """The inverse of `encode`.
 
     Raises:
-        UserError: the file cannot be read, or holds another model.
+        ValueError: not a single byte may differ from what `encode` wrote.
     """
-    if not path.exists():
-        return 0
+    if hashlib.sha256(data[DIGEST:]).digest() != data[:DIGEST]:
+        raise ValueError("a checksum that does not match")
+    with np.load(io.BytesIO(data[DIGEST:])) as stored:
+        variables = [(str(path), stored[f"variable{i}"]) for i, path in enumerate(stored["paths"])]
+        return State(int(stored["epochs"]), str(stored["history"]), variables)
+
+
+def save(folder: pathlib.Path, model, epochs: int, history: str) -> None:
+    """Writes the state after `epochs` whole epochs, and leaves the one before it.
+
+    Raises:
+        UserError: it cannot be written; the older ones are intact.
+    """
+    state = State(epochs, history, [(variable.path, np.asarray(variable)) for variable in _variables(model)])
+    files.replace(folder / f"epoch-{epochs:06d}.state", encode(state))
+    for old in _files(folder)[KEPT:]:
+        old.unlink()
+
+
+def newest(folder: pathlib.Path) -> State | None:
+    """The newest state that is whole, or None where there is none; warns of the one that it passes over.
+
+    Raises:
+        UserError: there are checkpoints, and none is whole.
+    """
+    broken = []
+    for path in _files(folder):
+        try:
+            state = decode(path.read_bytes())
+        except (OSError, ValueError) as error:
+            broken.append(f"{path}: expected a checkpoint as it was written, found {error}")
+            continue
+        for line in broken:
+            print(f"warning: {line}; going on from epoch {state.epochs}", file=sys.stderr)
+        return state
+    if broken:
+        raise UserError(f"{'; '.join(broken)}; `--resume never` starts this run over")
+    return None
+
+
+def restore(state: State, model) -> None:
+    """Sets every variable of the model and its optimizer.
+
+    Raises:
+        UserError: the state is another model's.
+    """
     variables = _variables(model)
+    expected = [(variable.path, tuple(variable.shape)) for variable in variables]
+    found = [(path, array.shape) for path, array in state.variables]
+    if expected != found:
+        raise UserError(f"checkpoint: expected the variables of {model.name}, found those of another model")
+    for variable, (_, array) in zip(variables, state.variables, strict=True):
+        variable.assign(array)
+
+
+def clear(folder: pathlib.Path) -> None:
+    """Removes every checkpoint."""
+    for path in _files(folder):
+        path.unlink()
+
+
+def check_space(folder: pathlib.Path, model) -> None:
+    """Sees to it that the checkpoints and the trained model will find room.
+
+    Raises:
+        UserError: the disk has too little.
+    """
+    size = sum(np.asarray(variable).nbytes for variable in _variables(model))
+    needed, free = (KEPT + 2) * size, shutil.disk_usage(folder).free  # one more while it is written, and the model
+    if free < needed:
+        raise UserError(f"out: expected {needed:,} bytes free for checkpoints in {folder}, found {free:,}")
+
+
+def export(path: pathlib.Path, model) -> None:
+    """Saves the trained model for `keras.saving.load_model`.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    new = path.with_name("new.keras")
     try:
-        with np.load(path) as stored:
-            if list(stored["paths"]) != [variable.path for variable in variables]:
-                raise ValueError("variables of another model")
-            for i, variable in enumerate(variables):
-                variable.assign(stored[f"variable{i}"])
-            return int(stored["epochs"])
-    except Exception as error:
-        raise UserError(f"{path}: expected the state of this run, found {error}") from error
+        model.save(new)
+        new.replace(path)
+    except (OSError, RuntimeError) as error:  # h5py raises either
+        new.unlink(missing_ok=True)
+        raise UserError(f"{path}: expected to write the trained model, found {error}") from error

@@ -86,6 +86,7 @@ class TrainConfig:
         drops: the learning rate is divided by 10 after each of these epochs
         precision: mixed_bfloat16 keeps variables, statistics and logits in float32
         jit_compile: XLA; auto leaves it to Keras
+        tensorboard: log for TensorBoard too, into the run directory
     """
 
     epochs: int = 200
@@ -95,6 +96,7 @@ class TrainConfig:
     drops: list[int] = dataclasses.field(default_factory=lambda: [80, 120, 160])
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     jit_compile: Literal["auto"] | bool = "auto"
+    tensorboard: bool = False
 
 
 @dataclasses.dataclass
@@ -104,6 +106,7 @@ class Config:
     Args:
         seed: of initial weights, dropout masks, order and augmentation
         out: folder of the run directories
+        resume: auto goes on with an unfinished run, never starts it over; a finished one stays in both
         data: the images
         model: the network
         train: the training
@@ -111,6 +114,7 @@ class Config:
 
     seed: int = 0
     out: str = "runs"
+    resume: Literal["auto", "never"] = "auto"
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
@@ -121,11 +125,14 @@ class Config:
 
 @dataclasses.dataclass
 class Run:
-    """One run of a grid: its config, where its records go, and its values of the grid's keys."""
+    """One run of a grid: its config, and where its records go."""
 
     config: Config
     directory: pathlib.Path
-    values: dict[str, Any]
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        return self.directory / "checkpoints"
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -215,7 +222,7 @@ def _make_run(parser, base, values, name):
     validate(config)
     cell = label({key: value for key, value in values.items() if key != "seed"})
     directory = f"{cell}-seed{config.seed}" if cell else f"seed{config.seed}"
-    return Run(config, pathlib.Path(config.out) / name / directory, values)
+    return Run(config, pathlib.Path(config.out) / name / directory)
 
 
 def _fill(cls, parsed, prefix=""):

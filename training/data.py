@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import re
 import socket
 import urllib.parse
 import urllib.request
@@ -153,11 +154,51 @@ def _load_tfds(name, data_dir):
                 f"`tfds build {name} --data_dir {data_dir}` downloads it there"
             )
         _download(builder)
-    train, test = (tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)) for split in ("train", "test"))
-    labels = [examples["label"].astype(np.int32) for examples in (train, test)]
-    return ImageSet(
-        name, train["image"], labels[0], test["image"], labels[1], builder.info.features["label"].num_classes
-    )
+    (train_images, train_labels), (test_images, test_labels) = (_read(builder, split) for split in ("train", "test"))
+    num_classes = builder.info.features["label"].num_classes
+    return ImageSet(name, train_images, train_labels, test_images, test_labels, num_classes)
+
+
+def _read(builder, split):
+    """Images and labels of a split, each checked."""
+    import tensorflow_datasets as tfds
+
+    try:
+        examples = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        _check(builder, examples["image"], examples["label"])
+    except Exception as error:  # whatever tf.data and TFDS say of one example among all
+        raise UserError(_broken_example(builder, split) or error) from error
+    found, expected = len(examples["label"]), builder.info.splits[split].num_examples
+    if found != expected:
+        raise UserError(f"{builder.data_dir}: expected {expected} examples in {split}, found {found}")
+    return examples["image"], examples["label"].astype(np.int32)
+
+
+def _check(builder, images, labels):
+    features = builder.info.features
+    shape, classes = features["image"].shape, features["label"].num_classes
+    if images.shape[-3:] != shape:
+        raise ValueError(f"an image of shape {images.shape[-3:]}, not {shape}")
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if outside.size:
+        raise ValueError(f"label {outside[0]}, not one from 0 to {classes - 1}")
+
+
+def _broken_example(builder, split):
+    """Names the first example of a split that cannot be used: file, index in it and what is wrong."""
+    import tensorflow as tf
+
+    for path in builder.info.splits[split].filepaths:
+        index = 0
+        try:
+            examples = tf.data.TFRecordDataset(str(path)).map(builder.info.features.deserialize_example)
+            for example in examples.as_numpy_iterator():
+                _check(builder, example["image"], example["label"][None])
+                index += 1
+        except Exception as error:
+            found = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error))  # TensorFlow's names of its operations
+            return f"{path}: expected an image and a label of {builder.name}, found at index {index}: {found}"
+    return None
 
 
 def _download(builder):

@@ -1,37 +1,68 @@
 """Many runs, one after another."""
 
-from training import records, report
+import contextlib
+
+from training import checkpoint, records, report
 from training.config import Run
 from training.data import ImageSet, load
 from training.errors import UserError
+from training.interrupt import Interruption
+from training.lock import Lock
 from training.run import train
 
 EXIT_CODES = {"finished": 0, "diverged": 3, "interrupted": 130}
+ENDED = ("finished", "diverged")
 
 
 def run_all(runs: list[Run]) -> int:
-    """Trains what is not finished, then prints a table and draws the curves of all the runs.
+    """Trains what has no end yet, then prints a table and draws the curves of all the runs.
 
     Returns:
         The exit code: 0 all finished, 3 one diverged, 130 interrupted.
 
     Raises:
-        UserError: before anything is trained, whatever a later run would stumble over.
+        UserError: before anything is trained, whatever a later run would stumble over; or a record cannot be written.
     """
-    statuses = {run.directory: records.check(run) for run in runs}
+    for run in runs:
+        records.check(run)
     image_sets = _load_image_sets(runs)
+    with contextlib.ExitStack() as locks, Interruption() as interruption:
+        for run in runs:
+            if records.check(run) not in ENDED:
+                locks.enter_context(Lock(run.directory))
+        statuses = {run.directory: records.check(run) for run in runs}  # again: now no other process can end one
+        states = {run.directory: _state(run) for run in runs if statuses[run.directory] not in ENDED}
+        for number, run in enumerate(runs, 1):
+            print(f"\n[{number}/{len(runs)}] {run.directory}", flush=True)
+            status = statuses[run.directory]
+            if status in ENDED:
+                print(f"{status} already")
+                continue
+            images, state = image_sets[_image_key(run)], states.pop(run.directory)
+            result = train(run, images, state, interruption)
+            statuses[run.directory] = result["status"]
+            if result["status"] == "diverged":
+                print("the loss is not finite at epoch {epoch}, step {step}".format(**result["diverged_at"]))
+            if interruption.requested:
+                print("interrupted; the same command goes on from the last whole epoch")
+                break
+    report.show([run.directory for run in runs])
+    if interruption.requested:
+        return EXIT_CODES["interrupted"]
+    return max(EXIT_CODES[status] for status in statuses.values())
 
-    for number, run in enumerate(runs, 1):
-        print(f"\n[{number}/{len(runs)}] {run.directory}", flush=True)
-        if statuses[run.directory] == "finished":
-            print("finished already")
-            continue
-        statuses[run.directory] = train(run, image_sets[_image_key(run)])["status"]
-        if statuses[run.directory] == "interrupted":
-            print("interrupted; the same command goes on from the last whole epoch")
-            break
-    report.show(runs)
-    return max(EXIT_CODES[status] for status in statuses.values() if status in EXIT_CODES)
+
+def _state(run):
+    """The checkpoint that the run goes on from; None where it begins."""
+    if run.config.resume == "never":
+        return None
+    state = checkpoint.newest(run.checkpoints)
+    if state is None and (run.directory / "history.csv").exists() and len(records.read_history(run.directory)):
+        raise UserError(
+            f"{run.checkpoints}: expected the checkpoint of what {run.directory / 'history.csv'} holds, found none; "
+            "`--resume never` starts this run over"
+        )
+    return state
 
 
 def _image_key(run):

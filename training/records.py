@@ -1,6 +1,9 @@
 """The run directory: what a run writes down, and how it is read back."""
 
 import csv
+import dataclasses
+import hashlib
+import io
 import json
 import os
 import pathlib
@@ -12,9 +15,11 @@ import tempfile
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import pandas
 import yaml
 
+from training import files
 from training.config import Config, Run, flatten
 from training.errors import UserError
 
@@ -28,16 +33,19 @@ COLUMNS = (
     "seconds",
     "images_per_second",
 )
+HISTORY_HEADER = ",".join(COLUMNS) + "\n"
+NEUTRAL = ("out", "resume", "data.data_dir", "train.tensorboard")  # what changes no result
+SEALED = ("config.yaml", "env.json", "history.csv")
 STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "tensorflow-datasets", "scikit-learn")
 
 
-def check(run: Run) -> str | None:
+def check(run: Run) -> str:
     """Looks at what stands in the run's directory already.
 
     Returns:
-        The recorded status, or None where nothing was recorded.
+        "new", "unfinished" or the recorded status.
 
     Raises:
         UserError: the directory cannot be written, or holds a run of another config.
@@ -48,13 +56,13 @@ def check(run: Run) -> str | None:
             pass
     except OSError as error:
         raise UserError(f"out: expected a folder that can be written, found {folder}: {error.strerror}") from error
-    path = run.directory / "config.yaml"
-    if not path.exists():
-        return None
-    recorded = _readable(path, lambda: flatten(yaml.safe_load(path.read_text())))
-    wanted = flatten(run.config.to_dict())
+    if not (run.directory / "config.yaml").exists():
+        if (run.directory / "history.csv").exists():
+            raise UserError(f"{run.directory}: expected config.yaml beside history.csv, found none")
+        return "new"
+    recorded, wanted = read_config(run.directory), flatten(run.config.to_dict())
     different = sorted(
-        key for key in recorded.keys() | wanted.keys() if key != "out" and recorded.get(key) != wanted.get(key)
+        key for key in recorded.keys() | wanted.keys() if key not in NEUTRAL and recorded.get(key) != wanted.get(key)
     )
     if different:
         changes = ", ".join(f"{key} {recorded.get(key)} (now {wanted.get(key)})" for key in different)
@@ -65,26 +73,28 @@ def check(run: Run) -> str | None:
 
 def _readable(path, read):
     try:
-        return read()
+        return read(path.read_text())
     except Exception as error:
         raise UserError(f"{path}: expected a record of this project, found {type(error).__name__}: {error}") from error
 
 
-def start(run: Run) -> None:
-    """Writes config.yaml (complete), diff.yaml (what differs from the defaults) and env.json."""
-    (run.directory / "checkpoints").mkdir(parents=True, exist_ok=True)
+def start(run: Run, first_epoch: int) -> None:
+    """Writes config.yaml (complete), diff.yaml (what differs from the defaults) and env.json.
+
+    A run that goes on has no result.json while it does, and keeps what env.json said of its earlier sessions.
+    """
+    files.replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
+    (run.directory / "result.json").unlink(missing_ok=True)
+    path = run.directory / "env.json"
+    sessions = []
+    if first_epoch and path.exists():
+        before = _readable(path, lambda text: dict(json.loads(text)))
+        sessions = [*before.pop("earlier_sessions", []), before]
     config, default = flatten(run.config.to_dict()), flatten(Config().to_dict())
     diff = {key: value for key, value in config.items() if value != default[key]}
-    (run.directory / "diff.yaml").write_text(yaml.safe_dump(diff, sort_keys=False))
-    (run.directory / "env.json").write_text(json.dumps(environment(), indent=2) + "\n")
-    replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
-
-
-def replace(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new one, never a part."""
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    new.replace(path)
+    files.replace(run.directory / "diff.yaml", yaml.safe_dump(diff, sort_keys=False))
+    now = {"from_epoch": first_epoch + 1, **environment(), "earlier_sessions": sessions}
+    files.replace(path, json.dumps(now, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:
@@ -115,63 +125,128 @@ def _git(*arguments):
     return done.stdout.strip()
 
 
-def cut_history(directory: pathlib.Path, epochs: int) -> None:
-    """Leaves the first `epochs` rows of history.csv: what came after the checkpoint is done again."""
-    path = directory / "history.csv"
-    if not epochs:
-        return replace(path, ",".join(COLUMNS) + "\n")
-    lines = _readable(path, lambda: path.read_text().splitlines(keepends=True))
-    if len(lines) <= epochs:
-        raise UserError(f"{path}: expected the {epochs} epochs of the checkpoint, found {max(len(lines) - 1, 0)}")
-    return replace(path, "".join(lines[: epochs + 1]))
+def history_row(values: dict[str, Any]) -> str:
+    """One line of history.csv."""
+    line = io.StringIO()
+    csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(values)
+    return line.getvalue()
 
 
-def append_history(directory: pathlib.Path, row: dict[str, Any]) -> None:
-    with (directory / "history.csv").open("a", newline="") as file:
-        csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+def write_history(directory: pathlib.Path, text: str) -> None:
+    """Writes history.csv whole: HISTORY_HEADER and a row an epoch."""
+    files.replace(directory / "history.csv", text)
 
 
-def read_history(directory: pathlib.Path) -> pandas.DataFrame:
-    """history.csv, one row an epoch."""
-    path = directory / "history.csv"
-    return _readable(path, lambda: pandas.read_csv(path))
-
-
-def read_result(directory: pathlib.Path) -> dict[str, Any] | None:
-    """result.json, or None while there is none."""
-    path = directory / "result.json"
-    if not path.exists():
-        return None
-    result = _readable(path, lambda: dict(json.loads(path.read_text())))
-    if result.get("status") not in STATUSES:
-        raise UserError(f"{path}: expected a status of {', '.join(STATUSES)}, found {result.get('status')}")
-    return result
-
-
-def write_result(directory: pathlib.Path, status: str, parameters: int, evaluated_images: int) -> dict[str, Any]:
-    """Sums up history.csv in result.json, and returns it.
+def write_result(directory: pathlib.Path, status: str, **facts: Any) -> dict[str, Any]:
+    """Sums up history.csv in result.json, seals the records, and returns the result.
 
     Args:
         directory: the run directory.
         status: "finished", "diverged" or "interrupted".
-        parameters: trainable parameters.
-        evaluated_images: images that each test accuracy counts.
+        facts: what history.csv does not say.
     """
     history = read_history(directory)
     accuracy = history["val_accuracy"]
-    reached = {f"{target:g}": history["epoch"][accuracy >= target] for target in TARGETS}
+    reached = {f"{target:g}": first_epoch(history, target) for target in TARGETS}
     result = {
         "status": status,
         "epochs": len(history),
         "last_accuracy": float(accuracy.iloc[-1]) if len(history) else None,  # the headline: "at the end of training"
         "best_accuracy": float(accuracy.max()) if len(history) else None,  # best on test: never the result
         "mean_last_ten_accuracy": float(accuracy.tail(10).mean()) if len(history) else None,
-        "epochs_to_accuracy": {
-            target: int(epochs.iloc[0]) if len(epochs) else None for target, epochs in reached.items()
-        },
-        "trainable_parameters": parameters,
-        "evaluated_images": evaluated_images,
+        "epochs_to_accuracy": reached,
         "total_seconds": float(history["seconds"].sum()),
+        **facts,
     }
-    replace(directory / "result.json", json.dumps(result, indent=2) + "\n")
+    result["sha256"] = _seal(directory, result)
+    files.replace(directory / "result.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def first_epoch(history: pandas.DataFrame, accuracy: float) -> int | None:
+    """The first epoch whose test accuracy is at least `accuracy`."""
+    epochs = history["epoch"][history["val_accuracy"] >= accuracy]
+    return int(epochs.iloc[0]) if len(epochs) else None
+
+
+def _seal(directory, result):
+    """A checksum of what the run wrote down: a byte that changes later is a number that may be wrong."""
+    texts = [(directory / name).read_text() for name in SEALED]
+    content = json.dumps([*texts, {key: value for key, value in result.items() if key != "sha256"}], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def read_config(directory: pathlib.Path) -> dict[str, Any]:
+    """config.yaml, flattened: dotted keys to values. A key that is younger than the record has its default.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    recorded = _readable(directory / "config.yaml", lambda text: flatten(yaml.safe_load(text)))
+    return flatten(Config().to_dict()) | recorded
+
+
+def read_history(directory: pathlib.Path) -> pandas.DataFrame:
+    """history.csv, one row an epoch.
+
+    Raises:
+        UserError: it cannot be read, or no run can have written it.
+    """
+    path = directory / "history.csv"
+    history = _readable(path, lambda text: pandas.read_csv(io.StringIO(text), float_precision="round_trip"))
+    if tuple(history.columns) != COLUMNS:
+        raise UserError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, history))}")
+    if not all(kind.kind in "if" or not len(history) for kind in history.dtypes) or not np.isfinite(history).all(None):
+        raise UserError(f"{path}: expected finite numbers, found {history.to_dict('list')}")
+    if list(history["epoch"]) != list(range(1, len(history) + 1)):
+        raise UserError(f"{path}: expected the epochs 1 to {len(history)}, found {list(history['epoch'])}")
+    for column in ("accuracy", "val_accuracy"):
+        if not history[column].between(0, 1).all():
+            raise UserError(f"{path}: expected {column} from 0 to 1, found {list(history[column])}")
+    return history
+
+
+def read_result(directory: pathlib.Path) -> dict[str, Any] | None:
+    """result.json, or None while there is none.
+
+    Raises:
+        UserError: it cannot be read, or its checksum is not that of the records.
+    """
+    path = directory / "result.json"
+    if not path.exists():
+        return None
+    result = _readable(path, lambda text: dict(json.loads(text)))
+    if result.get("status") not in STATUSES:
+        raise UserError(f"{path}: expected a status of {', '.join(STATUSES)}, found {result.get('status')}")
+    try:
+        seal = _seal(directory, result)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected {', '.join(SEALED)} beside it, found {error}") from error
+    if result.get("sha256") != seal:
+        raise UserError(f"{path}: expected the checksum of {', '.join(SEALED)} and itself, found them changed since")
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a run directory says: the config flattened; `result` is None while the run is under way, or was killed."""
+
+    directory: pathlib.Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    history: pandas.DataFrame
+    result: dict[str, Any] | None
+
+    @property
+    def status(self) -> str:
+        return self.result["status"] if self.result else "unfinished"
+
+
+def read(directory: pathlib.Path) -> Record:
+    """Reads a run directory.
+
+    Raises:
+        UserError: a file of it cannot be read, or is not what the run wrote.
+    """
+    environment = _readable(directory / "env.json", lambda text: dict(json.loads(text)))
+    return Record(directory, read_config(directory), environment, read_history(directory), read_result(directory))

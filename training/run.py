@@ -11,6 +11,7 @@ import models
 from training import checkpoint, records
 from training.config import Config, Run, TrainConfig
 from training.data import Batches, ImageSet, tf_dataset
+from training.interrupt import Interruption
 
 
 def learning_rate(train: TrainConfig, epoch: int) -> float:
@@ -40,87 +41,115 @@ def build(config: Config, images: ImageSet) -> keras.Model:
     return model
 
 
-class Recorder(keras.callbacks.Callback):
-    """Writes a row of history.csv, then the checkpoint, after each epoch; stops at a loss that is not finite."""
+class StopTrainingError(Exception):
+    """Ends `fit` between two batches."""
 
-    def __init__(self, run: Run, images_per_epoch: int):
+
+class Recorder(keras.callbacks.Callback):
+    """Writes the checkpoint and history.csv after each epoch.
+
+    It stops at a loss that is not finite, and between two batches where that is requested.
+
+    Args:
+        run: the run.
+        batches: its training batches.
+        history: text of history.csv so far; the state of this callback, so each checkpoint holds it.
+        interruption: says whether to end.
+    """
+
+    def __init__(self, run: Run, batches: Batches, history: str, interruption: Interruption):
         super().__init__()
         self.run = run
-        self.images_per_epoch = images_per_epoch
-        self.diverged = False
+        self.batches = batches
+        self.history = history
+        self.interruption = interruption
+        self.diverged_at: dict[str, int] | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch + 1
         self.started = time.perf_counter()
 
     def on_test_begin(self, logs=None):
         self.trained = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            self.diverged = True
-            self.model.stop_training = True
+        self._check(logs["loss"], batch + 1)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._check(logs["loss"], self.batches.steps_per_epoch)
+
+    def _check(self, loss, step):
+        if not math.isfinite(loss):
+            self.diverged_at = {"epoch": self.epoch, "step": step}
+            raise StopTrainingError
+        if self.interruption.requested:
+            raise StopTrainingError
 
     def on_epoch_end(self, epoch, logs=None):
-        self.diverged |= math.isnan(logs["val_loss"])
-        if self.diverged:
-            self.model.stop_training = True
-            return
         row = {
-            "epoch": epoch + 1,
+            "epoch": self.epoch,
             "learning_rate": learning_rate(self.run.config.train, epoch),
             "seconds": round(time.perf_counter() - self.started, 3),
-            "images_per_second": round(self.images_per_epoch / (self.trained - self.started), 1),
+            "images_per_second": round(
+                self.batches.steps_per_epoch * self.batches.batch_size / (self.trained - self.started), 1
+            ),
         }
-        records.append_history(self.run.directory, logs | row)
-        checkpoint.save(state_path(self.run), self.model, epoch + 1)
+        self.history += records.history_row(logs | row)
+        checkpoint.save(self.run.checkpoints, self.model, self.epoch, self.history)
+        records.write_history(self.run.directory, self.history)
 
 
-def state_path(run: Run):
-    return run.directory / "checkpoints" / "state.npz"
-
-
-def train(run: Run, images: ImageSet) -> dict:
-    """Trains from the beginning, or from the last checkpoint, to the end, and records everything.
+def train(run: Run, images: ImageSet, state: checkpoint.State | None, interruption: Interruption) -> dict:
+    """Trains from `state`, or from the beginning, to the end, and records everything.
 
     Returns:
-        What result.json holds; the status is "finished", "diverged" or, after Ctrl-C, "interrupted".
+        What result.json holds; the status is "finished", "diverged" or "interrupted".
+
+    Raises:
+        UserError: the records cannot be written, or the state is another model's.
     """
     config = run.config
     model = build(config, images)
-    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     batches = Batches(images, config.train.global_batch_size, config.seed, config.data.augment)
-    records.start(run)
-    first_epoch = checkpoint.restore(state_path(run), model)
-    records.cut_history(run.directory, first_epoch)
+    steps = batches.steps_per_epoch
+    checkpoint.check_space(run.checkpoints, model)
+    if state:
+        checkpoint.restore(state, model)
+    first_epoch, history = (state.epochs, state.history) if state else (0, records.HISTORY_HEADER)
+    records.start(run, first_epoch)
+    records.write_history(run.directory, history)
+    if not state:
+        checkpoint.clear(run.checkpoints)  # after the history, so that a kill between leaves what goes on
+    facts = {
+        "trainable_parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        "evaluated_images": len(images.test_labels),
+    }
     print(
-        f"{model.name}, unit {config.model.unit}, seed {config.seed}: {parameters:,} trainable parameters, "
-        f"{len(images.train_labels):,} training and {len(images.test_labels):,} test images, "
-        f"{batches.steps_per_epoch} steps of {config.train.global_batch_size} images, "
-        f"epochs {first_epoch + 1} to {config.train.epochs}",
+        f"{model.name}, unit {config.model.unit}, seed {config.seed}: {facts['trainable_parameters']:,} trainable "
+        f"parameters, {len(images.train_labels):,} training and {len(images.test_labels):,} test images, "
+        f"{steps} steps of {batches.batch_size} images, epochs {first_epoch + 1} to {config.train.epochs}",
         flush=True,
     )
-    recorder = Recorder(run, batches.steps_per_epoch * batches.batch_size)
-    steps = batches.steps_per_epoch
-    status = "finished"
+    recorder = Recorder(run, batches, history, interruption)
+    callbacks = [keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config.train, epoch)), recorder]
+    if config.train.tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(run.directory / "tensorboard", write_graph=False))
     try:
-        model.fit(
-            tf_dataset(batches, first_epoch * steps, config.train.epochs * steps),
-            initial_epoch=first_epoch,
-            epochs=config.train.epochs,
-            steps_per_epoch=steps,
-            shuffle=False,  # the batches are in order already
-            validation_data=(images.normalize(images.test_images), images.test_labels),
-            validation_batch_size=250,  # memory alone: every test image counts once at any size
-            callbacks=[
-                keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config.train, epoch)),
-                recorder,
-            ],
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    except KeyboardInterrupt:
-        status = "interrupted"
-    if recorder.diverged:
-        status = "diverged"
-    if status == "finished":
-        model.save(run.directory / "checkpoints" / "model.keras")
-    return records.write_result(run.directory, status, parameters, len(images.test_labels))
+        if first_epoch < config.train.epochs:
+            model.fit(
+                tf_dataset(batches, first_epoch * steps, config.train.epochs * steps),
+                initial_epoch=first_epoch,
+                epochs=config.train.epochs,
+                steps_per_epoch=steps,
+                shuffle=False,  # the batches are in order already
+                validation_data=(images.normalize(images.test_images), images.test_labels),
+                validation_batch_size=250,  # memory alone: every test image counts once at any size
+                callbacks=callbacks,
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+    except StopTrainingError:
+        if recorder.diverged_at:
+            return records.write_result(run.directory, "diverged", diverged_at=recorder.diverged_at, **facts)
+        return records.write_result(run.directory, "interrupted", **facts)
+    checkpoint.export(run.checkpoints / "model.keras", model)
+    return records.write_result(run.directory, "finished", **facts)

@@ -1,0 +1,181 @@
+"""What run directories say together: which of them compare, and how they do."""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pandas
+
+from models.units import UNITS
+from training import records
+from training.config import Config, flatten
+from training.errors import UserError
+from training.records import Record
+
+PAPER = pathlib.Path(__file__).parent.parent / "results" / "paper_table1.csv"
+BASELINE = "baseline"
+LAST = 10  # epochs at the end whose spread is told
+
+
+def read_runs(folder: pathlib.Path) -> tuple[list[Record], dict[pathlib.Path, str]]:
+    """Every run directory below `folder`.
+
+    Returns:
+        The records, and why others cannot be read.
+
+    Raises:
+        UserError: there is no run that can be read.
+    """
+    found, unreadable = [], {}
+    for directory in sorted(path.parent for path in folder.rglob("config.yaml")):
+        try:
+            found.append(records.read(directory))
+        except UserError as error:
+            unreadable[directory] = str(error)
+    if not found:
+        raise UserError(
+            f"{folder}: expected a folder with run directories, found {'; '.join(unreadable.values()) or 'none'}"
+        )
+    return found, unreadable
+
+
+def setting(record: Record) -> dict[str, Any]:
+    """What two runs must share to compare: all but unit, seed and what changes no result."""
+    aside = {"model.unit", "seed", *records.NEUTRAL}
+    return {key: value for key, value in record.config.items() if key not in aside}
+
+
+def network(config: dict[str, Any]) -> str:
+    """Such as "ResNet-B-110" or "plain medium"."""
+    if config["model.network"] == "plain":
+        return f"plain {config['model.size']}"
+    return f"ResNet-{'B-' if config['model.bottleneck'] else ''}{config['model.depth']}"
+
+
+def varying(settings: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The keys in which settings differ, and their values."""
+    values = {key: [each.get(key) for each in settings] for each in settings for key in each}
+    distinct = {key: [v for i, v in enumerate(found) if v not in found[:i]] for key, found in values.items()}
+    return {key: found for key, found in distinct.items() if len(found) > 1}
+
+
+def _labels(settings):
+    """A short name for each setting, no two of different settings alike."""
+    short = [f"{each['data.name']}, {network(each)}, {each['train.epochs']} epochs" for each in settings]
+    out = []
+    for name, each in zip(short, settings, strict=True):
+        alike = [other for other_name, other in zip(short, settings, strict=True) if other_name == name]
+        out.append(", ".join([name, *(f"{key} {each.get(key)}" for key in varying(alike))]))
+    return out
+
+
+def table(found: list[Record]) -> pandas.DataFrame:
+    """One row a run, in the order of the units: what it is, how it ended, and every number that is compared.
+
+    Accuracies are on the test images: `last` (the result), `best` and `last_ten` (beside it); `spread` is the standard
+    deviation over the last ten epochs and `drop` the largest fall from an epoch to the next; `epochs_to_X` and
+    `seconds_to_X` say when X was first reached. They are NaN where the run has none.
+    """
+    rows = []
+    for record, label in zip(found, _labels([setting(record) for record in found]), strict=True):
+        accuracy = record.history["val_accuracy"]
+        enough = len(accuracy) >= LAST
+        row = {
+            "directory": record.directory,
+            "setting": label,
+            "data": record.config["data.name"],
+            "network": network(record.config),
+            "unit": record.config["model.unit"],
+            "seed": record.config["seed"],
+            "status": record.status,
+            "epochs": len(accuracy),
+            "of_epochs": record.config["train.epochs"],
+            "parameters": record.result["trainable_parameters"] if record.result else np.nan,
+            "last": accuracy.iloc[-1] if len(accuracy) else np.nan,
+            "best": accuracy.max(),
+            "last_ten": accuracy.tail(LAST).mean() if enough else np.nan,
+            "spread": accuracy.tail(LAST).std() if enough else np.nan,
+            "drop": max(0.0, -accuracy.diff().min()) if len(accuracy) > 1 else np.nan,
+            "seconds": record.history["seconds"].sum(),
+            "device": json.dumps([record.environment.get(key) for key in ("backend", "devices", "host_cores")]),
+        }
+        for target in records.TARGETS:
+            epoch = records.first_epoch(record.history, target)
+            row[f"epochs_to_{target:g}"] = epoch or np.nan
+            row[f"seconds_to_{target:g}"] = record.history["seconds"].head(epoch).sum() if epoch else np.nan
+        rows.append(row)
+    order = {unit: place for place, unit in enumerate(UNITS)}
+    return pandas.DataFrame(rows).sort_values(
+        ["setting", "unit", "seed", "directory"],
+        key=lambda column: (
+            column.map(lambda unit: (order.get(unit, len(order)), unit)) if column.name == "unit" else column
+        ),
+        ignore_index=True,
+    )
+
+
+def finished(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """The runs that count: each unit and seed of a setting once, and only those that came to their end."""
+    return runs[runs["status"] == "finished"].drop_duplicates(["setting", "unit", "seed"])
+
+
+def left_out(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """The others."""
+    return runs.drop(finished(runs).index)
+
+
+def by_unit(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """Mean, standard deviation and number of seeds (`_std`, `_n`) of every number, one row a unit of a setting.
+
+    Seconds are NaN where the seeds ran on different devices.
+    """
+    groups = finished(runs).groupby(["setting", "unit"], sort=False)
+    out = groups.agg(
+        network=("network", "first"), data=("data", "first"), epochs=("epochs", "first"),
+        parameters=("parameters", "first"), n=("seed", "size"), seeds=("seed", lambda seeds: " ".join(map(str, seeds))),
+    )  # fmt: skip
+    one_device = groups["device"].nunique() == 1
+    for column in runs.columns[runs.columns.get_loc("last") :].drop("device"):
+        known = one_device if "seconds" in column else one_device | True
+        out[column] = groups[column].mean().where(known)
+        out[f"{column}_std"] = groups[column].std().where(known)
+        out[f"{column}_n"] = groups[column].count()
+    return out.reset_index()
+
+
+def paired(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """Last-epoch accuracy less that of the baseline with the same seed, one row a unit, seed and setting."""
+    counted = finished(runs)[["setting", "unit", "seed", "last"]]
+    base = counted[counted["unit"] == BASELINE].drop(columns="unit")
+    out = counted[counted["unit"] != BASELINE].merge(base, on=["setting", "seed"], suffixes=("", "_baseline"))
+    return out.assign(difference=out["last"] - out["last_baseline"])
+
+
+def standard_error(values: pandas.Series) -> float:
+    """Of the mean; NaN for one value."""
+    return values.std() / np.sqrt(len(values))
+
+
+def table1(found: list[Record]) -> pandas.DataFrame:
+    """Table 1 of the paper beside ours: a row for each of its 32 cells, and for each setting that a cell was run in.
+
+    `other` names what is not the paper's. The difference is NaN where data, epochs or batch are among it: such numbers
+    do not compare.
+    """
+    paper = pandas.read_csv(PAPER).melt(["model", "depth", "unit"], ["cifar10", "cifar100"], "data", "paper")
+    paper["network"] = paper["model"].map({"resnet": "ResNet-", "resnet-b": "ResNet-B-"}) + paper["depth"].astype(str)
+    settings = [setting(record) for record in found]
+    recipe = flatten(Config().to_dict())
+    own = {"data.name", "model.depth", "model.bottleneck"}  # of each cell
+    other = {
+        label: {key: value for key, value in each.items() if key not in own and value != recipe[key]}
+        for label, each in zip(_labels(settings), settings, strict=True)
+    }
+    out = paper.merge(by_unit(table(found)), "left", ["data", "network", "unit"])
+    differing = [other.get(label, {}) for label in out["setting"]]
+    out["other"] = [", ".join(f"{key} {value}" for key, value in each.items()) for each in differing]
+    decisive = {"data.train_examples", "data.augment", "train.epochs", "train.global_batch_size"}
+    out["difference"] = (out["last"] - out["paper"]).where([not decisive & each.keys() for each in differing])
+    out["n"] = out["n"].fillna(0).astype(int)
+    return out[["data", "network", "unit", "paper", "last", "last_std", "difference", "n", "epochs", "other"]]
