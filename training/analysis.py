@@ -60,9 +60,14 @@ def varying(settings: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {key: found for key, found in distinct.items() if len(found) > 1}
 
 
+def _images(config):
+    count = config["data.train_examples"]
+    return config["data.name"] if count is None else f"{config['data.name']} ({count:,} images)"
+
+
 def _labels(settings):
     """A short name for each setting, no two of different settings alike."""
-    short = [f"{each['data.name']}, {network(each)}, {each['train.epochs']} epochs" for each in settings]
+    short = [f"{_images(each)}, {network(each)}, {each['train.epochs']} epochs" for each in settings]
     out = []
     for name, each in zip(short, settings, strict=True):
         alike = [other for other_name, other in zip(short, settings, strict=True) if other_name == name]
@@ -160,22 +165,25 @@ def standard_error(values: pandas.Series) -> float:
 def table1(found: list[Record]) -> pandas.DataFrame:
     """Table 1 of the paper beside ours: a row for each of its 32 cells, and for each setting that a cell was run in.
 
+    Runs on a part of the training images are of no cell.
+
     `other` names what is not the paper's. The difference is NaN where data, epochs or batch are among it: such numbers
     do not compare.
     """
     paper = pandas.read_csv(PAPER).melt(["model", "depth", "unit"], ["cifar10", "cifar100"], "data", "paper")
     paper["network"] = paper["model"].map({"resnet": "ResNet-", "resnet-b": "ResNet-B-"}) + paper["depth"].astype(str)
-    settings = [setting(record) for record in found]
+    whole = [record for record in found if record.config["data.train_examples"] is None]
+    settings = [setting(record) for record in whole]
     recipe = flatten(Config().to_dict())
     own = {"data.name", "model.depth", "model.bottleneck"}  # of each cell
     other = {
         label: {key: value for key, value in each.items() if key not in own and value != recipe[key]}
         for label, each in zip(_labels(settings), settings, strict=True)
     }
-    out = paper.merge(by_unit(table(found)), "left", ["data", "network", "unit"])
+    out = paper.merge(by_unit(table(whole)), "left", ["data", "network", "unit"])
     differing = [other.get(label, {}) for label in out["setting"]]
     out["other"] = [", ".join(f"{key} {value}" for key, value in each.items()) for each in differing]
-    decisive = {"data.train_examples", "data.augment", "train.epochs", "train.global_batch_size"}
+    decisive = {"data.augment", "train.epochs", "train.global_batch_size"}
     out["difference"] = (out["last"] - out["paper"]).where([not decisive & each.keys() for each in differing])
     out["n"] = out["n"].fillna(0).astype(int)
     return out[["data", "network", "unit", "paper", "last", "last_std", "difference", "n", "epochs", "other"]]

@@ -1,11 +1,15 @@
 """Curves of runs."""
 
+import io
 import itertools
+import pathlib
+from typing import Any
 
+import matplotlib
 import pandas
 from matplotlib import figure
 
-from training import analysis
+from training import analysis, files
 from training.records import Record
 
 DASHES, MARKERS = ("-", "--", ":"), ("o", "s", "^", "D", "v")  # 15 different pairs
@@ -24,7 +28,7 @@ def accuracy(found: list[Record]) -> figure.Figure:
     height = -(-len(panels) // columns) or 1
     drawing = figure.Figure(figsize=(7 * columns, 4.2 * height), layout="constrained")
     for place, (name, group) in enumerate(panels, 1):
-        axis = drawing.add_subplot(height, columns, place)
+        axis: Any = drawing.add_subplot(height, columns, place)
         styles = zip(itertools.cycle(DASHES), itertools.cycle(MARKERS), strict=False)
         for (unit, seeds), (dash, marker) in zip(group.groupby("unit", sort=False), styles, strict=False):
             lines = pandas.concat([histories[directory] for directory in seeds["directory"]], axis=1)
@@ -40,3 +44,14 @@ def accuracy(found: list[Record]) -> figure.Figure:
         axis.grid(alpha=0.3)
         axis.legend(loc="lower right", fontsize="small")
     return drawing
+
+
+def save(found: list[Record], out: pathlib.Path, kinds: tuple[str, ...] = ("png",)) -> None:
+    """Draws the curves of the finished runs as `accuracy.png` (and so on), where there are any."""
+    if not any(record.status == "finished" for record in found):
+        return
+    for kind in kinds:
+        image = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "accuracy"}):
+            accuracy(found).savefig(image, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+        files.replace(out / f"accuracy.{kind}", image.getvalue())

@@ -1,8 +1,13 @@
 """Many runs, one after another."""
 
 import contextlib
+import sys
 
-from training import checkpoint, records, report
+import rich.box
+import rich.console
+import rich.table
+
+from training import analysis, checkpoint, curves, records, tables
 from training.config import Run
 from training.data import ImageSet, load
 from training.errors import UserError
@@ -46,10 +51,8 @@ def run_all(runs: list[Run]) -> int:
             if interruption.requested:
                 print("interrupted; the same command goes on from the last whole epoch")
                 break
-    report.show([run.directory for run in runs])
-    if interruption.requested:
-        return EXIT_CODES["interrupted"]
-    return max(EXIT_CODES[status] for status in statuses.values())
+    _show([run.directory for run in runs])
+    return max(EXIT_CODES.get(status, EXIT_CODES["interrupted"]) for status in statuses.values())
 
 
 def _state(run):
@@ -80,3 +83,27 @@ def _load_image_sets(runs) -> dict[tuple, ImageSet]:
         if batch > count:
             raise UserError(f"train.global_batch_size: expected at most the {count} training images, found {batch}")
     return image_sets
+
+
+def _show(directories):
+    """Prints a table of these runs, also of those that did not finish, and draws their curves beside them."""
+    found = [records.read(directory) for directory in directories if (directory / "result.json").exists()]
+    if not found:
+        return
+    caption = "The result is the last epoch's."
+    printed = rich.table.Table(title="Test accuracy", box=rich.box.SIMPLE, caption=caption, collapse_padding=True)
+    for name in ("run", "parameters", "epochs", "last", "best", "last ten", "seconds"):
+        printed.add_column(name, justify="left" if name == "run" else "right", no_wrap=name != "run", overflow="fold")
+    for _, row in analysis.table(found).iterrows():
+        name = row["directory"].name
+        printed.add_row(
+            name if row["status"] == "finished" else f"{name} ({row['status']})",
+            f"{row['parameters']:,.0f}",
+            str(row["epochs"]),
+            *(tables.number(row[column]) for column in ("last", "best", "last_ten")),
+            f"{row['seconds']:.0f}",
+        )
+    rich.console.Console(width=None if sys.stdout.isatty() else 120).print(printed)
+    out = found[0].directory.parent
+    curves.save(found, out)
+    print(f"curves: {out / 'accuracy.png'}")

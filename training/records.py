@@ -193,10 +193,13 @@ def read_history(directory: pathlib.Path) -> pandas.DataFrame:
         UserError: it cannot be read, or no run can have written it.
     """
     path = directory / "history.csv"
-    history = _readable(path, lambda text: pandas.read_csv(io.StringIO(text), float_precision="round_trip"))
+    types = dict.fromkeys(COLUMNS, float) | {"epoch": int}
+    history = _readable(
+        path, lambda text: pandas.read_csv(io.StringIO(text), dtype=types, float_precision="round_trip")
+    )
     if tuple(history.columns) != COLUMNS:
         raise UserError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, history))}")
-    if not all(kind.kind in "if" or not len(history) for kind in history.dtypes) or not np.isfinite(history).all(None):
+    if not np.isfinite(history.to_numpy()).all():
         raise UserError(f"{path}: expected finite numbers, found {history.to_dict('list')}")
     if list(history["epoch"]) != list(range(1, len(history) + 1)):
         raise UserError(f"{path}: expected the epochs 1 to {len(history)}, found {list(history['epoch'])}")

@@ -1,0 +1,112 @@
+"""Kills a run with SIGKILL at random moments and resumes it: it must end as one that was never killed.
+
+python benchmarks/kill_and_resume.py [--kills 20] [--seed 0]
+
+Every second kill waits for a file that is being written (a checkpoint or a record) and strikes within 2 ms.
+"""
+
+import argparse
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from training.quiet import import_keras  # noqa: E402
+
+import_keras()
+
+from training import checkpoint, records  # noqa: E402
+
+OPTIONS = "--config configs/digits.yaml --model.unit relu-ic-conv"
+RUN = "digits/relu-ic-conv-seed0"
+
+
+def start(out: pathlib.Path, options: str) -> subprocess.Popen:
+    command = [sys.executable, "train_cifar.py", *options.split(), "--out", str(out)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(out: pathlib.Path, options: str) -> None:
+    process = start(out, options)
+    _, error = process.communicate()
+    if process.returncode or error:
+        raise RuntimeError(f"exit code {process.returncode}: {error}")
+
+
+def end(out: pathlib.Path):
+    """What must be bit-identical: weights, seed states and optimizer; history but for seconds."""
+    record = records.read(out / RUN)
+    state = checkpoint.newest(out / RUN / "checkpoints")
+    assert record.status == "finished"
+    assert state.epochs == len(record.history) == record.config["train.epochs"]
+    return state.variables, record.history.drop(columns=["seconds", "images_per_second"])
+
+
+def same(one, other) -> bool:
+    variables = zip(one[0], other[0], strict=True)
+    return one[1].equals(other[1]) and all(
+        path == other_path and array.dtype == other_array.dtype and np.array_equal(array, other_array)
+        for (path, array), (other_path, other_array) in variables
+    )
+
+
+def kill(process: subprocess.Popen, directory: pathlib.Path, moment: float, writing: int) -> str:
+    """Kills the run: `moment` seconds after its first record, or while it writes its file number `writing` (from 1)."""
+    written = 0
+    was_there = False
+    while process.poll() is None and not (directory / "config.yaml").exists():
+        time.sleep(0.001)
+    begun = time.monotonic()
+    while process.poll() is None:
+        is_there = any(directory.glob("*.new")) or any(directory.glob("checkpoints/*.new"))
+        written += is_there and not was_there
+        was_there = is_there
+        if written >= writing if writing else time.monotonic() - begun > moment:
+            time.sleep(moment if writing else 0)
+            break
+    process.kill()
+    process.communicate()
+    left = [path.name for path in directory.rglob("*.new")]
+    epochs = [path.stem for path in sorted(directory.glob("checkpoints/*.state"))]
+    return f"checkpoints {', '.join(epochs) or 'none'}{f', while writing {left[0]}' if left else ''}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--options", default=OPTIONS, help="of train_cifar.py")
+    arguments = parser.parse_args()
+    moments = random.Random(arguments.seed)
+    folder = pathlib.Path(tempfile.mkdtemp())
+    finish(folder / "whole", arguments.options)
+    expected = end(folder / "whole")
+    seconds = records.read_result(folder / "whole" / RUN)["total_seconds"]
+    equal = 0
+    for number in range(1, arguments.kills + 1):
+        out = folder / f"killed{number}"
+        process = start(out, arguments.options)
+        if number % 2:
+            how = kill(process, out / RUN, moments.uniform(0, seconds), writing=0)
+        else:
+            how = kill(process, out / RUN, moments.uniform(0, 0.002), writing=moments.randint(1, 2 * len(expected[1])))
+        finish(out, arguments.options)
+        identical = same(end(out), expected)
+        equal += identical
+        print(f"kill {number}: {how}: {'identical' if identical else 'DIFFERENT'}", flush=True)
+        shutil.rmtree(out)
+    print(f"{equal} of {arguments.kills} end bit-identical")
+    shutil.rmtree(folder)
+    return int(equal != arguments.kills)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

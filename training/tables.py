@@ -1,0 +1,193 @@
+"""Tables of the report, as text."""
+
+import pathlib
+
+import pandas
+
+from training import analysis, records
+
+NONE = "-"
+
+
+def number(value: float, digits: int = 4, sign: str = "") -> str:
+    """A number with so many digits after the point; a dash for NaN."""
+    return NONE if pandas.isna(value) else f"{value:{sign}.{digits}f}"
+
+
+def _mean(row, column, digits=4):
+    """Mean and standard deviation over the seeds."""
+    text = number(row[column], digits)
+    return text if pandas.isna(row[f"{column}_std"]) else f"{text} ± {row[f'{column}_std']:.{digits}f}"
+
+
+def runs_table(runs: pandas.DataFrame, folder: pathlib.Path) -> pandas.DataFrame:
+    """One row a finished run, as text; the result is the last epoch's."""
+    counted = analysis.finished(runs)
+    return pandas.DataFrame(
+        {
+            "run": [f"`{directory.relative_to(folder)}`" for directory in counted["directory"]],
+            "parameters": [f"{value:,.0f}" for value in counted["parameters"]],
+            "epochs": counted["epochs"].astype(str),
+            "last epoch": counted["last"].map(number),
+            "best": counted["best"].map(number),
+            "last ten": counted["last_ten"].map(number),
+            "seconds": [f"{value:.0f}" for value in counted["seconds"]],
+        }
+    )
+
+
+def accuracy_table(units: pandas.DataFrame, paired: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a unit of one setting, as text: the result over seeds, and the differences to the baseline by seed."""
+    rows = []
+    for _, row in units.iterrows():
+        differences = paired[paired["unit"] == row["unit"]].set_index("seed")["difference"]
+        error = "" if len(differences) < 2 else f" ± {analysis.standard_error(differences):.4f}"
+        rows.append(
+            {
+                "unit": f"`{row['unit']}`",
+                "n": str(row["n"]),
+                "seeds": row["seeds"],
+                "last epoch": _mean(row, "last"),
+                "best": _mean(row, "best"),
+                "last ten": _mean(row, "last_ten"),
+                "less baseline, by seed": ", ".join(f"{s}: {d:+.4f}" for s, d in differences.items()) or NONE,
+                "mean ± standard error": number(differences.mean(), sign="+") + error,
+            }
+        )
+    return pandas.DataFrame(rows)
+
+
+def faster_table(units: pandas.DataFrame) -> pandas.DataFrame:
+    """Epochs and seconds to each accuracy that some run reached: mean over the seeds that did, which may be fewer."""
+    out = pandas.DataFrame({"unit": [f"`{unit}`" for unit in units["unit"]]})
+    for target in (f"{target:g}" for target in records.TARGETS):
+        if units[f"epochs_to_{target}_n"].any():
+            out[f"to {target}"] = [_reached(row, target) for _, row in units.iterrows()]
+    return out
+
+
+def _reached(row, target):
+    count = row[f"epochs_to_{target}_n"]
+    if not count:
+        return "not reached"
+    text = f"{row[f'epochs_to_{target}']:.1f} epochs, {number(row[f'seconds_to_{target}'], 0)} s"
+    return text if count == row["n"] else f"{text} ({count} of {row['n']} seeds)"
+
+
+def stable_table(units: pandas.DataFrame) -> pandas.DataFrame:
+    """How much the test accuracy moves, mean and standard deviation over seeds."""
+    return pandas.DataFrame(
+        {
+            "unit": [f"`{unit}`" for unit in units["unit"]],
+            "standard deviation of the last ten epochs": [_mean(row, "spread") for _, row in units.iterrows()],
+            "largest drop between epochs": [_mean(row, "drop") for _, row in units.iterrows()],
+        }
+    )
+
+
+def table1_table(table1: pandas.DataFrame) -> pandas.DataFrame:
+    """The paper's Table 1 beside ours, as text."""
+    return pandas.DataFrame(
+        {
+            "data": table1["data"],
+            "network": table1["network"],
+            "unit": [f"`{unit}`" for unit in table1["unit"]],
+            "paper": table1["paper"].map(number),
+            "ours": [_mean(row, "last") for _, row in table1.iterrows()],
+            "difference": [number(value, sign="+") for value in table1["difference"]],
+            "n": table1["n"].astype(str),
+            "epochs": [number(value, 0) for value in table1["epochs"]],
+            "not the paper's": table1["other"].replace("", NONE),
+        }
+    )
+
+
+def missing(units: pandas.DataFrame) -> list[str]:
+    """What one setting lacks for a full comparison."""
+    seeds = {unit: set(text.split()) for unit, text in zip(units["unit"], units["seeds"], strict=True)}
+    every = set().union(*seeds.values())
+    out = [] if analysis.BASELINE in seeds else ["no finished run of the baseline, so no differences"]
+    return out + [
+        f"`{unit}` has no seed {', '.join(sorted(every - found, key=int))}"
+        for unit, found in seeds.items()
+        if every - found
+    ]
+
+
+def odd_ones(runs: pandas.DataFrame, found: list[records.Record], unreadable: dict, folder: pathlib.Path) -> list[str]:
+    """The runs that are in no mean, and why."""
+    results = {record.directory: record.result for record in found if record.result}
+    out = []
+    for _, row in analysis.left_out(runs).iterrows():
+        name = f"`{row['directory'].relative_to(folder)}`"
+        if row["status"] == "diverged":
+            place = results[row["directory"]]["diverged_at"]
+            out.append(f"{name}: diverged, the loss was not finite at epoch {place['epoch']}, step {place['step']}")
+        elif row["status"] == "finished":
+            out.append(f"{name}: a second run of `{row['unit']}`, seed {row['seed']}, in the setting {row['setting']}")
+        else:
+            out.append(f"{name}: {row['status']} after {row['epochs']} of {row['of_epochs']} epochs")
+    return out + [f"`{directory.relative_to(folder)}`: {message}" for directory, message in unreadable.items()]
+
+
+def tables(folder: pathlib.Path, found: list[records.Record]) -> dict[str, pandas.DataFrame]:
+    """Every table of the report, as text, by its title."""
+    runs = analysis.table(found)
+    units, paired, table1 = analysis.by_unit(runs), analysis.paired(runs), analysis.table1(found)
+    out = {"Table 1": table1_table(table1)} if table1["n"].any() else {}
+    for setting, group in units.groupby("setting", sort=False):
+        out[setting] = accuracy_table(group, paired[paired["setting"] == setting])
+        faster = faster_table(group)
+        if len(faster.columns) > 1:
+            out[f"{setting}: faster"] = faster
+        if group["spread"].notna().any():
+            out[f"{setting}: more stable"] = stable_table(group)
+    return out | ({"Runs": runs_table(runs, folder)} if len(units) else {})
+
+
+def notes(folder: pathlib.Path, found: list[records.Record], unreadable: dict[pathlib.Path, str]) -> list[str]:
+    """What is missing, what is not comparable, and what is in no mean."""
+    runs = analysis.table(found)
+    units = analysis.by_unit(runs)
+    out = []
+    if not analysis.table1(found)["n"].any():
+        out.append("Table 1: no finished run of any of its 32 cells.")
+    differing = analysis.varying([analysis.setting(record) for record in found])
+    if differing:
+        keys = "; ".join(f"{key} ({', '.join(map(str, values))})" for key, values in differing.items())
+        out.append(f"Runs of different settings are neither averaged nor compared; the settings differ in {keys}.")
+    for setting, group in units.groupby("setting", sort=False):
+        out += [f"{setting}: {line}." for line in missing(group)]
+    return out + odd_ones(runs, found, unreadable, folder)
+
+
+def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str]) -> str:
+    """The report as Markdown."""
+    parts = [
+        "# Report",
+        "Made from run directories by `python -m training.report`. Accuracies are on the test images after the last "
+        "epoch; the best epoch and the mean of the last ten stand beside them and are never the result. Numbers are "
+        "means over seeds, ± the standard deviation where there are two seeds or more. Seconds hold training, "
+        "evaluation and, in the first epoch, tracing.",
+    ]
+    if titled:
+        parts += ["![Test accuracy over epochs](accuracy.png)"]
+    for title, text in titled.items():
+        alignment = ["left" if column in ("run", "unit", "data", "network") else "right" for column in text]
+        parts += [f"## {title}", text.to_markdown(index=False, disable_numparse=True, colalign=alignment)]
+    if remarks:
+        parts += ["## Missing, or not counted", "\n".join(f"- {line}" for line in remarks)]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(titled: dict[str, pandas.DataFrame]) -> str:
+    """The tables as LaTeX, for the package booktabs."""
+    texts = [
+        text.map(lambda cell: cell.replace("`", ""))
+        .style.hide(axis="index")
+        .format(escape="latex")
+        .format_index(escape="latex", axis="columns")
+        .to_latex(hrules=True, caption=title.replace("_", r"\_"))
+        for title, text in titled.items()
+    ]
+    return "\n".join(texts)
