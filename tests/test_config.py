@@ -1,9 +1,12 @@
 """Configs, grids and what the command line overrides."""
 
+import math
 import pathlib
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import train_cifar
 from training import config
@@ -108,3 +111,90 @@ def test_help_explains_every_key(capsys):
     out = " ".join(capsys.readouterr().out.split())
     for text in ("--model.unit", "fraction that dropout drops", "divided by 10 after each", "Exit codes"):
         assert text in out
+
+
+KEYS = sorted(config.flatten(config.Config().to_dict()))
+ODD = [
+    "",
+    "null",
+    "~",
+    "nan",
+    ".inf",
+    "1e3",
+    "0x10",
+    "1_0",
+    "010",
+    "1:30",
+    "yes",
+    "on",
+    "[]",
+    "{}",
+    "[1,",
+    "!x",
+    "&a 1",
+]
+USUAL = [20, 29, 0.5, "baseline", "digits", "true", "[1, 2]"]
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.sampled_from(USUAL))
+trees = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def as_asked(value, asked):
+    """Whether a config's value is the very one that YAML gives: no number of another kind, no text for a number."""
+    if isinstance(value, float) and not isinstance(asked, bool) and isinstance(asked, int | float):
+        return value == asked or (math.isnan(value) and math.isnan(asked))
+    return type(value) is type(asked) and value == asked
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "config.yaml"
+
+
+def loads_or_complains(argv):
+    """The configs, or None after a complaint of one line."""
+    try:
+        return [run.config.to_dict() for run in config.load(argv)[0]]
+    except UserError as error:
+        assert str(error)
+        assert "\n" not in str(error)
+        return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), trees, max_size=4), st.none() | trees)
+def test_any_yaml_is_taken_as_it_stands_or_refused(fuzzed, values, grid):
+    tree = {}
+    for key, value in values.items():
+        *groups, leaf = key.split(".")
+        branch = tree
+        for group in groups:
+            branch = branch.setdefault(group, {})
+        branch[leaf] = value
+    fuzzed.write_text(yaml.safe_dump(tree if grid is None else tree | {"grid": grid}))
+    for loaded in loads_or_complains(["--config", str(fuzzed)]) or ():
+        flat = config.flatten(loaded)
+        assert all(as_asked(flat[key], value) for key, value in values.items() if key not in (grid or {}))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=60) | st.binary(max_size=60))
+def test_any_bytes_for_a_config_are_taken_or_refused(fuzzed, content):
+    fuzzed.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
+    loads_or_complains(["--config", str(fuzzed)])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(ODD) | scalars.map(str), max_size=3))
+def test_any_override_is_taken_as_it_stands_or_refused(values):
+    for loaded in loads_or_complains([f"--{key}={value}" for key, value in values.items()]) or ():
+        flat = config.flatten(loaded)
+        for key, text in values.items():
+            value = flat[key]
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                assert value == (16 if text == "0x10" else float(text.replace(".inf", "inf"))), key
+            else:
+                assert as_asked(value, text if isinstance(value, str) else yaml.safe_load(text)), key

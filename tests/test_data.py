@@ -7,6 +7,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -199,3 +200,73 @@ def test_a_set_that_is_missing_where_the_user_says_is_not_downloaded_there(tmp_p
     with pytest.raises(UserError, match=rf"data.data_dir.*cifar10.*none in {tmp_path}.*tfds build cifar10"):
         data.load(DataConfig("cifar10", data_dir=str(tmp_path)))
     assert not list(tmp_path.iterdir())
+
+
+def rewrite(path, change):
+    """Writes a TFRecord file again, with `change` applied to the list of its examples."""
+    examples = [tf.train.Example.FromString(record) for record in tf.data.TFRecordDataset(path).as_numpy_iterator()]
+    change(examples)
+    with tf.io.TFRecordWriter(path) as writer:
+        for example in examples:
+            writer.write(example.SerializeToString())
+
+
+def with_label(examples):
+    examples[7].features.feature["label"].int64_list.value[:] = [10]
+
+
+def with_negative_label(examples):
+    examples[7].features.feature["label"].int64_list.value[:] = [-1]
+
+
+def with_shape(examples):
+    png = tf.io.encode_png(np.zeros((32, 31, 3), np.uint8)).numpy()
+    examples[7].features.feature["image"].bytes_list.value[:] = [png]
+
+
+def without_picture(examples):
+    examples[7].features.feature["image"].bytes_list.value[:] = [b"no PNG"]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (with_label, "label 10, not one from 0 to 9"),
+        (with_negative_label, "label -1, not one from 0 to 9"),
+        (with_shape, "[32,31,3] is not compatible with expected shape [32,32,3]"),
+        (without_picture, "Unknown image file format"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_example_that_cannot_be_is_named_by_file_and_index(change, found, split, prepared):
+    folder, _ = prepared("cifar10", (32, 32, 3), 10)
+    (path,) = map(str, folder.rglob(f"*{split}.tfrecord*"))
+    rewrite(path, change)
+    with pytest.raises(UserError) as error:
+        data.load(DataConfig("cifar10", data_dir=str(folder)))
+    assert f"{path}: expected" in str(error.value)
+    assert "found at index 7: " in str(error.value)
+    assert found in str(error.value)
+
+
+@pytest.mark.parametrize("fault", ["flipped", "truncated", "missing"])
+def test_a_record_that_cannot_be_read_is_named_by_its_file(fault, prepared):
+    folder, _ = prepared("fashion_mnist", (28, 28, 1), 10)
+    (path,) = folder.rglob("*train.tfrecord*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink() if fault == "missing" else path.write_bytes(content[: None if fault == "flipped" else -5])
+    with pytest.raises(UserError, match=rf"{path}: expected .* found at index \d+: "):
+        data.load(DataConfig("fashion_mnist", data_dir=str(folder)))
+
+
+def test_a_split_with_too_few_or_too_many_examples_is_refused(prepared):
+    folder, _ = prepared("cifar10", (32, 32, 3), 10)
+    (path,) = map(str, folder.rglob("*test.tfrecord*"))
+    for change, count in (
+        (lambda examples: examples.pop(), 109),
+        (lambda examples: examples.extend(examples[:2]), 111),
+    ):
+        rewrite(path, change)
+        with pytest.raises(UserError, match=rf"expected 110 examples in test, found {count}"):
+            data.load(DataConfig("cifar10", data_dir=str(folder)))

@@ -130,26 +130,23 @@ def test_a_broken_record_is_refused(train, content):
     assert str(run) in err
 
 
-def test_a_broken_result_history_or_checkpoint_is_refused(train):
+def test_a_broken_result_or_a_lost_config_is_refused(train):
     assert train("--train.epochs 1")[0] == 0
     run = train.runs / "seed0"
-    rows = (run / "history.csv").read_text()
+    result = (run / "result.json").read_text()
     for name, content, named in (
         ("result.json", "[1, 2", "expected a record"),
         ("result.json", "[1, 2]", "expected a record"),
         ("result.json", '{"status": "fine"}', "finished, diverged, interrupted, found fine"),
-        ("result.json", None, ""),
-        ("history.csv", "", "expected the 1 epochs of the checkpoint, found 0"),
-        ("history.csv", rows, ""),
-        ("checkpoints/state.npz", "PK\x03\x04 broken", "expected the state of this run"),
+        ("result.json", result.replace("finished", "interrupted"), "found them changed since"),
+        ("config.yaml", None, "expected config.yaml beside history.csv"),
     ):
         if content is None:
             (run / name).unlink()
         else:
             (run / name).write_text(content)
-        if named:
-            code, _, err = train("--train.epochs 1")
-            assert code == 2
-            assert err.count("\n") == 1
-            assert str(run / name) in err
-            assert named in err
+        code, _, err = train("--train.epochs 1")
+        assert code == 2
+        assert err.count("\n") == 1
+        assert str(run if content is None else run / name) in err
+        assert named in err

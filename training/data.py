@@ -161,44 +161,66 @@ def _load_tfds(name, data_dir):
 
 def _read(builder, split):
     """Images and labels of a split, each checked."""
+    import tensorflow as tf
+
+    count = builder.info.splits[split].num_examples
+    try:
+        examples = builder.as_dataset(split=split, decoders=_skip_decoding()).map(_decode(builder), tf.data.AUTOTUNE)
+        images, labels = next(examples.batch(count + 1).as_numpy_iterator())
+        _check(builder, labels)
+        if len(labels) != count:
+            raise ValueError(len(labels))
+    except Exception as error:  # whatever tf.data and TFDS say of one example among all
+        raise UserError(_fault(builder, split)) from error
+    return images, labels.astype(np.int32)
+
+
+def _skip_decoding():
     import tensorflow_datasets as tfds
 
-    try:
-        examples = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-        _check(builder, examples["image"], examples["label"])
-    except Exception as error:  # whatever tf.data and TFDS say of one example among all
-        raise UserError(_broken_example(builder, split) or error) from error
-    found, expected = len(examples["label"]), builder.info.splits[split].num_examples
-    if found != expected:
-        raise UserError(f"{builder.data_dir}: expected {expected} examples in {split}, found {found}")
-    return examples["image"], examples["label"].astype(np.int32)
+    return {"image": tfds.decode.SkipDecoding()}
 
 
-def _check(builder, images, labels):
-    features = builder.info.features
-    shape, classes = features["image"].shape, features["label"].num_classes
-    if images.shape[-3:] != shape:
-        raise ValueError(f"an image of shape {images.shape[-3:]}, not {shape}")
+def _decode(builder):
+    """Decodes the image of an example; TFDS would fill one of another shape with what lies behind it in memory."""
+    import tensorflow as tf
+
+    shape = builder.info.features["image"].shape
+
+    def decode(example):
+        image = tf.io.decode_image(example["image"], channels=shape[-1], expand_animations=False)
+        return tf.ensure_shape(image, shape), example["label"]
+
+    return decode
+
+
+def _check(builder, labels):
+    classes = builder.info.features["label"].num_classes
     outside = labels[(labels < 0) | (labels >= classes)]
     if outside.size:
         raise ValueError(f"label {outside[0]}, not one from 0 to {classes - 1}")
 
 
-def _broken_example(builder, split):
-    """Names the first example of a split that cannot be used: file, index in it and what is wrong."""
+def _fault(builder, split):
+    """Names the first example of a split that cannot be used, by file and index in it; or their number."""
     import tensorflow as tf
 
+    def deserialize(record):
+        return builder.info.features.deserialize_example(record, decoders=_skip_decoding())
+
+    total = 0
     for path in builder.info.splits[split].filepaths:
         index = 0
         try:
-            examples = tf.data.TFRecordDataset(str(path)).map(builder.info.features.deserialize_example)
-            for example in examples.as_numpy_iterator():
-                _check(builder, example["image"], example["label"][None])
+            examples = tf.data.TFRecordDataset(str(path)).map(deserialize).map(_decode(builder))
+            for _, label in examples.as_numpy_iterator():
+                _check(builder, label[None])
                 index += 1
         except Exception as error:
-            found = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error))  # TensorFlow's names of its operations
+            found = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", str(error))  # TensorFlow's names of its operations
             return f"{path}: expected an image and a label of {builder.name}, found at index {index}: {found}"
-    return None
+        total += index
+    return f"{builder.data_dir}: expected {builder.info.splits[split].num_examples} examples in {split}, found {total}"
 
 
 def _download(builder):

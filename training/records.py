@@ -186,6 +186,12 @@ def read_config(directory: pathlib.Path) -> dict[str, Any]:
     return flatten(Config().to_dict()) | recorded
 
 
+def _parse_history(text):
+    header, *rows = csv.reader(text.splitlines())
+    numbers = [[int(epoch), *map(float, rest)] for epoch, *rest in rows]
+    return pandas.DataFrame(numbers, columns=header).astype({"epoch": int} | dict.fromkeys(header[1:], float))
+
+
 def read_history(directory: pathlib.Path) -> pandas.DataFrame:
     """history.csv, one row an epoch.
 
@@ -193,10 +199,7 @@ def read_history(directory: pathlib.Path) -> pandas.DataFrame:
         UserError: it cannot be read, or no run can have written it.
     """
     path = directory / "history.csv"
-    types = dict.fromkeys(COLUMNS, float) | {"epoch": int}
-    history = _readable(
-        path, lambda text: pandas.read_csv(io.StringIO(text), dtype=types, float_precision="round_trip")
-    )
+    history = _readable(path, _parse_history)
     if tuple(history.columns) != COLUMNS:
         raise UserError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, history))}")
     if not np.isfinite(history.to_numpy()).all():

@@ -1,0 +1,83 @@
+"""A record is read as it was written, or it is refused in one line."""
+
+import pathlib
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from training import records
+from training.errors import UserError
+
+SOURCE = pathlib.Path("results/digits/relu-ic-conv-seed0")
+ORIGINAL = records.read(SOURCE)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    return shutil.copytree(SOURCE, tmp_path_factory.mktemp("records") / "run")
+
+
+def mutations(content: bytes):
+    """Bytes replaced, removed or inserted anywhere; digits most often, for they would be a wrong number."""
+    piece = st.one_of(st.text("0123456789.-e", max_size=3).map(str.encode), st.binary(max_size=20))
+    return st.builds(
+        lambda start, length, new: content[:start] + new + content[start + length :],
+        st.integers(0, len(content)),
+        st.integers(0, 20),
+        piece,
+    )
+
+
+@pytest.mark.parametrize("name", ["history.csv", "result.json", "config.yaml", "env.json"])
+def test_a_changed_file_of_a_finished_run_is_refused_or_says_the_same(name, copy):
+    content = (SOURCE / name).read_bytes()
+
+    @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(mutations(content))
+    def holds(changed):
+        (copy / name).write_bytes(changed)
+        try:
+            record = records.read(copy)
+        except UserError as error:
+            assert "\n" not in str(error)
+            return
+        assert record.history.equals(ORIGINAL.history)
+        assert (record.config, record.environment) == (ORIGINAL.config, ORIGINAL.environment)
+        assert record.result == ORIGINAL.result
+
+    holds()
+    (copy / name).write_bytes(content)
+    assert records.read(copy).result == ORIGINAL.result
+
+
+def test_a_changed_history_of_an_unfinished_run_is_refused_or_one_that_a_run_can_write(copy):
+    (copy / "result.json").unlink()
+    content = (SOURCE / "history.csv").read_bytes()
+
+    @settings(max_examples=500, deadline=None)
+    @given(mutations(content))
+    def holds(changed):
+        (copy / "history.csv").write_bytes(changed)
+        try:
+            history = records.read(copy).history
+        except UserError as error:
+            assert "\n" not in str(error)
+            return
+        assert list(history["epoch"]) == list(range(1, len(history) + 1))
+        assert history["val_accuracy"].between(0, 1).all()
+
+    holds()
+    shutil.copytree(SOURCE, copy, dirs_exist_ok=True)
+
+
+def test_a_number_that_was_changed_in_every_place_is_still_seen(copy):
+    for name in ("history.csv", "result.json"):
+        path = copy / name
+        text = path.read_text()
+        assert str(ORIGINAL.result["last_accuracy"]) in text
+        path.write_text(text.replace(str(ORIGINAL.result["last_accuracy"]), "0.9876543"))
+    with pytest.raises(UserError, match=r"result.json: expected the checksum .* found them changed"):
+        records.read(copy)
+    shutil.copytree(SOURCE, copy, dirs_exist_ok=True)
