@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-jax test-torch lint clean
+.PHONY: demo test test-jax test-torch lint bench clean
 
 .venv/installed: requirements.txt
 	@echo "Setting up .venv with $$($(PYTHON) --version) and the packages of requirements.txt ..."
@@ -33,6 +33,10 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/installed
+	@echo "Measuring what checkpoints and records cost, about three minutes ..."
+	$(BIN)/python benchmarks/checkpoint_cost.py
 
 clean:
 	rm -rf .venv

@@ -12,11 +12,11 @@ UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
 EPOCHS = 12
 
 
-def write_run(out, accuracies, options="", status="finished", seconds=2.0, name="digits"):
+def write_run(out, accuracies, options="", status="finished", seconds=2.0, name="digits", images_sha256="0"):
     """A run directory as training writes it, with these test accuracies."""
     (run,), _ = config.load(["--config", f"configs/{name}.yaml", "--out", str(out), *options.split()])
     run.checkpoints.mkdir(parents=True)
-    records.start(run, 0)
+    records.start(run, 0, images_sha256)
     rows = [
         {"epoch": epoch, "learning_rate": 0.001, "loss": 1, "accuracy": 0.5, "val_loss": 1, "val_accuracy": accuracy}
         | {"seconds": seconds, "images_per_second": 100}
@@ -143,6 +143,12 @@ def test_what_is_not_comparable_is_not_averaged(other, runs, tmp_path):
     assert list(old["last"]) == list(before["last"])
     assert list(old["n"]) == [3, 3, 2, 2]
     assert any(other.split()[0].strip("-") in note for note in tables.notes(runs, found, {}))
+
+
+def test_runs_on_other_images_are_not_averaged(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, rising(0.9), f"--model.unit baseline --seed {seed}", images_sha256=str(seed))
+    assert list(analysis.by_unit(analysis.table(analysis.read_runs(tmp_path)[0]))["n"]) == [1, 1]
 
 
 def test_a_copy_of_a_run_counts_once(runs):

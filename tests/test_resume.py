@@ -1,5 +1,6 @@
 """A run goes on exactly where it was, whatever ended it; and what cannot go on says so."""
 
+import dataclasses
 import os
 import pathlib
 import resource
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks import kill_and_resume
-from training import data, records, run
+from training import data, grid, records, run
 from training.lock import Lock
 
 RUN = "digits/relu-ic-conv-seed0"
@@ -177,6 +178,17 @@ def test_what_changes_no_result_may_change_and_all_else_is_refused(copy, whole, 
     assert "model.momentum 0.9 (now 0.8), train.precision float32 (now mixed_bfloat16)" in err
     assert main(copy, f"{OPTIONS} --train.tensorboard true --data.data_dir {tmp_path}") == 0
     assert_same_end(copy, whole)
+
+
+def test_other_images_under_the_same_name_are_refused(copy, capfd, monkeypatch):
+    load = grid.load
+    monkeypatch.setattr(
+        grid, "load", lambda config: dataclasses.replace(load(config), test_labels=load(config).test_labels[::-1])
+    )
+    before = files(copy)
+    assert main(copy) == 2
+    assert f"data: expected the images that {copy / RUN} began with, found others" in capfd.readouterr().err
+    assert files(copy) == before
 
 
 def test_a_second_process_is_refused_and_told_who_is_there(copy, capfd):

@@ -43,7 +43,8 @@ def read_runs(folder: pathlib.Path) -> tuple[list[Record], dict[pathlib.Path, st
 def setting(record: Record) -> dict[str, Any]:
     """What two runs must share to compare: all but unit, seed and what changes no result."""
     aside = {"model.unit", "seed", *records.NEUTRAL}
-    return {key: value for key, value in record.config.items() if key not in aside}
+    own = {key: value for key, value in record.config.items() if key not in aside}
+    return own | {"images_sha256": record.environment.get("images_sha256")}
 
 
 def network(config: dict[str, Any]) -> str:
@@ -177,7 +178,7 @@ def table1(found: list[Record]) -> pandas.DataFrame:
     recipe = flatten(Config().to_dict())
     own = {"data.name", "model.depth", "model.bottleneck"}  # of each cell
     other = {
-        label: {key: value for key, value in each.items() if key not in own and value != recipe[key]}
+        label: {key: value for key, value in each.items() if key in recipe.keys() - own and value != recipe[key]}
         for label, each in zip(_labels(settings), settings, strict=True)
     }
     out = paper.merge(by_unit(table(whole)), "left", ["data", "network", "unit"])

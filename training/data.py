@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import logging
 import re
 import socket
@@ -46,6 +47,14 @@ class ImageSet:
     def mean(self) -> np.ndarray:
         """Per-pixel mean of the training images scaled to [0, 1] (4.2): (height, width, channels) float32."""
         return (self.train_images.mean(axis=0, dtype=np.float64) / 255).astype(np.float32)
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of all images and labels, in their order."""
+        digest = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def normalize(self, images: np.ndarray) -> np.ndarray:
         """Scales to [0, 1] and subtracts the per-pixel mean: uint8 to float32."""

@@ -78,22 +78,27 @@ def _readable(path, read):
         raise UserError(f"{path}: expected a record of this project, found {type(error).__name__}: {error}") from error
 
 
-def start(run: Run, first_epoch: int) -> None:
+def start(run: Run, first_epoch: int, images_sha256: str) -> None:
     """Writes config.yaml (complete), diff.yaml (what differs from the defaults) and env.json.
 
     A run that goes on has no result.json while it does, and keeps what env.json said of its earlier sessions.
+
+    Raises:
+        UserError: the run began with other images.
     """
-    files.replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
-    (run.directory / "result.json").unlink(missing_ok=True)
     path = run.directory / "env.json"
     sessions = []
-    if first_epoch and path.exists():
+    if first_epoch:
         before = _readable(path, lambda text: dict(json.loads(text)))
+        if before.get("images_sha256") != images_sha256:
+            raise UserError(f"data: expected the images that {run.directory} began with, found others")
         sessions = [*before.pop("earlier_sessions", []), before]
+    files.replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
+    (run.directory / "result.json").unlink(missing_ok=True)
     config, default = flatten(run.config.to_dict()), flatten(Config().to_dict())
     diff = {key: value for key, value in config.items() if value != default[key]}
     files.replace(run.directory / "diff.yaml", yaml.safe_dump(diff, sort_keys=False))
-    now = {"from_epoch": first_epoch + 1, **environment(), "earlier_sessions": sessions}
+    now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, **environment(), "earlier_sessions": sessions}
     files.replace(path, json.dumps(now, indent=2) + "\n")
 
 

@@ -116,7 +116,7 @@ def train(run: Run, images: ImageSet, state: checkpoint.State | None, interrupti
     if state:
         checkpoint.restore(state, model)
     first_epoch, history = (state.epochs, state.history) if state else (0, records.HISTORY_HEADER)
-    records.start(run, first_epoch)
+    records.start(run, first_epoch, images.sha256)
     records.write_history(run.directory, history)
     if not state:
         checkpoint.clear(run.checkpoints)  # after the history, so that a kill between leaves what goes on

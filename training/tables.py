@@ -153,6 +153,8 @@ def notes(folder: pathlib.Path, found: list[records.Record], unreadable: dict[pa
     if not analysis.table1(found)["n"].any():
         out.append("Table 1: no finished run of any of its 32 cells.")
     differing = analysis.varying([analysis.setting(record) for record in found])
+    if differing.keys() & {"data.name", "data.train_examples"}:
+        differing.pop("images_sha256", None)  # says no more
     if differing:
         keys = "; ".join(f"{key} ({', '.join(map(str, values))})" for key, values in differing.items())
         out.append(f"Runs of different settings are neither averaged nor compared; the settings differ in {keys}.")
