@@ -2,7 +2,7 @@
 
 python benchmarks/kill_and_resume.py [--kills 20] [--seed 0]
 
-Every second kill waits for a file that is being written (a checkpoint or a record) and strikes within 2 ms.
+Every second kill waits for a checkpoint that is being written and strikes within 5 ms.
 """
 
 import argparse
@@ -59,19 +59,15 @@ def same(one, other) -> bool:
 
 
 def kill(process: subprocess.Popen, directory: pathlib.Path, moment: float, writing: int) -> str:
-    """Kills the run: `moment` seconds after its first record, or while it writes its file number `writing` (from 1)."""
-    written = 0
-    was_there = False
-    while process.poll() is None and not (directory / "config.yaml").exists():
-        time.sleep(0.001)
-    begun = time.monotonic()
-    while process.poll() is None:
-        is_there = any(directory.glob("*.new")) or any(directory.glob("checkpoints/*.new"))
-        written += is_there and not was_there
-        was_there = is_there
-        if written >= writing if writing else time.monotonic() - begun > moment:
-            time.sleep(moment if writing else 0)
-            break
+    """Kills the run `moment` seconds after its first record, or after it begins the checkpoint of epoch `writing`."""
+    if writing:
+        done = directory / "checkpoints" / f"epoch-{writing:06d}.state"
+        signs = [done.with_name(f"{done.name}.new"), done]
+    else:
+        signs = [directory / "config.yaml"]
+    while process.poll() is None and not any(sign.exists() for sign in signs):
+        time.sleep(0.0002)  # a checkpoint is written within milliseconds
+    time.sleep(moment)
     process.kill()
     process.communicate()
     left = [path.name for path in directory.rglob("*.new")]
@@ -97,7 +93,7 @@ def main() -> int:
         if number % 2:
             how = kill(process, out / RUN, moments.uniform(0, seconds), writing=0)
         else:
-            how = kill(process, out / RUN, moments.uniform(0, 0.002), writing=moments.randint(1, 2 * len(expected[1])))
+            how = kill(process, out / RUN, moments.uniform(0, 0.005), writing=moments.randint(1, len(expected[1])))
         finish(out, arguments.options)
         identical = same(end(out), expected)
         equal += identical

@@ -56,7 +56,7 @@ def assert_same_end(out, whole):
 
 def test_two_kills_one_of_them_while_a_file_is_written_leave_no_trace(whole, tmp_path):
     directory = tmp_path / RUN
-    assert "epoch-000001" in kill_and_resume.kill(kill_and_resume.start(tmp_path, OPTIONS), directory, 0, writing=3)
+    assert "epoch-000001" in kill_and_resume.kill(kill_and_resume.start(tmp_path, OPTIONS), directory, 0, writing=2)
     assert records.read(directory).status == "unfinished"
     assert (directory / "checkpoints" / "lock").exists()  # stale now, and taken over
     kill_and_resume.kill(kill_and_resume.start(tmp_path, OPTIONS), directory, 3, writing=0)
