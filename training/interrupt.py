@@ -2,10 +2,15 @@
 
 import os
 import signal
+import threading
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
     """Within it, Ctrl-C and SIGTERM are requests, looked at between batches; a second Ctrl-C ends the process at once.
+
+    A thread of its own listens, for the main one may be in a long step of the backend.
 
     Attributes:
         requested: bool, whether to end.
@@ -13,14 +18,24 @@ class Interruption:
 
     def __enter__(self):
         self.requested = False
-        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._handlers = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        self._wakeup = signal.set_wakeup_fd(self._writer)
+        threading.Thread(target=self._listen, args=[reader], daemon=True).start()
         return self
 
     def __exit__(self, *_):
-        for number, handler in self._before.items():
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        os.close(self._writer)  # ends the thread
 
-    def _request(self, number, frame):
-        self.requested = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.write(2, b"\nending after this batch; Ctrl-C again ends at once\n")  # print may be what was interrupted
+    def _listen(self, reader):
+        while number := os.read(reader, 1):
+            if self.requested and number[0] == signal.SIGINT:
+                os._exit(130)
+            if number[0] in SIGNALS:
+                self.requested = True
+                os.write(2, b"\nending after this batch; Ctrl-C again ends at once\n")
+        os.close(reader)
