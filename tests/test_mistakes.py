@@ -92,9 +92,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(name, tmp_path, capfd):
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("options", ["--model.unit resnet", "--data.data_dir nowhere", "--data.data_dir {tmp}"])
-def test_the_script_itself_says_one_line_and_exits_with_2(options, tmp_path):
-    command = [sys.executable, "train_cifar.py", *options.format(tmp=tmp_path).split(), "--out", str(tmp_path / "runs")]
+def test_the_script_itself_says_one_line_and_exits_with_2(tmp_path):
+    command = [sys.executable, "train_cifar.py", "--data.data_dir", str(tmp_path), "--out", str(tmp_path / "runs")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.startswith("error: ")

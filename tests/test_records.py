@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from training import records
+from training import records, tables
 from training.errors import UserError
 
 SOURCE = pathlib.Path("results/digits/relu-ic-conv-seed0")
@@ -52,21 +52,23 @@ def test_a_changed_file_of_a_finished_run_is_refused_or_says_the_same(name, copy
     assert records.read(copy).result == ORIGINAL.result
 
 
-def test_a_changed_history_of_an_unfinished_run_is_refused_or_one_that_a_run_can_write(copy):
+@pytest.mark.parametrize("name", ["history.csv", "config.yaml", "env.json"])
+def test_a_changed_file_of_an_unfinished_run_is_refused_or_one_that_a_run_can_write(name, copy):
     (copy / "result.json").unlink()
-    content = (SOURCE / "history.csv").read_bytes()
+    content = (SOURCE / name).read_bytes()
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(mutations(content))
     def holds(changed):
-        (copy / "history.csv").write_bytes(changed)
+        (copy / name).write_bytes(changed)
         try:
-            history = records.read(copy).history
+            record = records.read(copy)
         except UserError as error:
             assert "\n" not in str(error)
             return
-        assert list(history["epoch"]) == list(range(1, len(history) + 1))
-        assert history["val_accuracy"].between(0, 1).all()
+        assert list(record.history["epoch"]) == list(range(1, len(record.history) + 1))
+        assert record.history["val_accuracy"].between(0, 1).all()
+        assert "unfinished after" in tables.notes(copy, [record], {})[-1]
 
     holds()
     shutil.copytree(SOURCE, copy, dirs_exist_ok=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import inspect
 import itertools
 import math
@@ -186,6 +187,18 @@ def load(argv: list[str]) -> tuple[list[Run], bool]:
     return list(runs.values()), options.print_config
 
 
+def parse(tree: dict[str, Any]) -> Config:
+    """The checked config of one run, from what `Config.to_dict` gives; a key that is not there has its default.
+
+    Raises:
+        UserError: an unknown key, a wrong type or value.
+    """
+    config = _fill(Config, _parse(_parser().parse_object, tree))
+    validate(config)
+    return config
+
+
+@functools.cache
 def _parser():
     parser = ArgumentParser(
         prog="train_cifar.py",

@@ -20,7 +20,7 @@ import pandas
 import yaml
 
 from training import files
-from training.config import Config, Run, flatten
+from training.config import Config, Run, flatten, parse
 from training.errors import UserError
 
 COLUMNS = (
@@ -187,8 +187,7 @@ def read_config(directory: pathlib.Path) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read.
     """
-    recorded = _readable(directory / "config.yaml", lambda text: flatten(yaml.safe_load(text)))
-    return flatten(Config().to_dict()) | recorded
+    return _readable(directory / "config.yaml", lambda text: flatten(parse(yaml.safe_load(text)).to_dict()))
 
 
 def _parse_history(text):
