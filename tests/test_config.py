@@ -133,7 +133,7 @@ ODD = [
     "!x",
     "&a 1",
 ]
-AS_YAML_SAYS = {"0x10": 16, "1:30": 90}
+AS_YAML_SAYS = {"0x10": 16, "1:30": 90, "&a 1": 1}
 USUAL = [20, 29, 0.5, "baseline", "digits", "true", "[1, 2]"]
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.sampled_from(USUAL))
 trees = st.recursive(

@@ -174,7 +174,8 @@ def _read(builder, split):
 
     try:
         examples = builder.as_dataset(split=split, decoders=_skip_decoding()).map(_decode(builder), tf.data.AUTOTUNE)
-        images, labels = next(examples.batch(builder.info.splits[split].num_examples).as_numpy_iterator())
+        count = builder.info.splits[split].num_examples + 1  # one more, so that TFDS sees where there are too many
+        images, labels = next(examples.batch(count).as_numpy_iterator())
         _check(builder, labels)
     except Exception as error:  # whatever tf.data and TFDS say of one example among all
         raise UserError(_fault(builder, split)) from error
