@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from training import records, tables
+from training.config import Run, load
 from training.errors import UserError
 
 SOURCE = pathlib.Path("results/digits/relu-ic-conv-seed0")
@@ -82,4 +83,16 @@ def test_a_number_that_was_changed_in_every_place_is_still_seen(copy):
         path.write_text(text.replace(str(ORIGINAL.result["last_accuracy"]), "0.9876543"))
     with pytest.raises(UserError, match=r"result.json: expected the checksum .* found them changed"):
         records.read(copy)
+    shutil.copytree(SOURCE, copy, dirs_exist_ok=True)
+
+
+def test_a_run_that_goes_on_has_no_result_and_remembers_its_earlier_sessions(copy):
+    (run,), _ = load(["--config", "configs/digits.yaml", "--model.unit", "relu-ic-conv"])
+    first = {key: value for key, value in ORIGINAL.environment.items() if key != "earlier_sessions"}
+    for epochs in (5, 9):
+        records.start(Run(run.config, copy), epochs, first["images_sha256"])
+        record = records.read(copy)
+        assert (record.status, record.environment["from_epoch"]) == ("unfinished", epochs + 1)
+    assert record.environment["earlier_sessions"][0] == first
+    assert record.environment["earlier_sessions"][1]["from_epoch"] == 6
     shutil.copytree(SOURCE, copy, dirs_exist_ok=True)
