@@ -17,7 +17,7 @@ demo: .venv/installed
 
 test: .venv/installed
 	@echo "Running the tests, about five minutes on 2 cores ..."
-	$(BIN)/python -m pytest --cov=iclayer --cov=models --cov=training
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=iclayer --cov=models --cov=training
 
 test-jax: .venv/installed
 	@echo "Comparing the networks on JAX and TensorFlow ..."

@@ -31,11 +31,13 @@ def mutations(content: bytes):
     )
 
 
-@pytest.mark.parametrize("name", ["history.csv", "result.json", "config.yaml", "env.json"])
-def test_a_changed_file_of_a_finished_run_is_refused_or_says_the_same(name, copy):
+@pytest.mark.parametrize(
+    ("name", "examples"), [("history.csv", 500), ("result.json", 500), ("config.yaml", 100), ("env.json", 100)]
+)
+def test_a_changed_file_of_a_finished_run_is_refused_or_says_the_same(name, examples, copy):
     content = (SOURCE / name).read_bytes()
 
-    @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(mutations(content))
     def holds(changed):
         (copy / name).write_bytes(changed)
@@ -58,7 +60,7 @@ def test_a_changed_file_of_an_unfinished_run_is_refused_or_one_that_a_run_can_wr
     (copy / "result.json").unlink()
     content = (SOURCE / name).read_bytes()
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(mutations(content))
     def holds(changed):
         (copy / name).write_bytes(changed)
