@@ -11,23 +11,29 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+.venv-%/installed: requirements-%.txt
+	@echo "Setting up .venv-$* with the packages of $<, without TensorFlow ..."
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PRECIOUS: .venv-%/installed
+
 demo: .venv/installed
 	@echo "Training ResNet-14 on handwritten digits: the baseline and the three units, about two minutes ..."
 	$(BIN)/python train_cifar.py --config configs/digits.yaml
 
 test: .venv/installed
 	@echo "Running the tests, about five minutes on 2 cores ..."
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=iclayer --cov=models --cov=training
+	$(BIN)/python -m pytest --nbmake -n 2 --dist loadfile --cov=iclayer --cov=models --cov=training
 
-test-jax: .venv/installed
-	@echo "Comparing the networks on JAX and TensorFlow ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "jax[cpu]==0.10.2"
-	$(BIN)/python -m pytest tests/test_backends.py -k jax
-
-test-torch: .venv/installed
-	@echo "Comparing the networks on PyTorch and TensorFlow ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
-	$(BIN)/python -m pytest tests/test_backends.py -k torch
+# On each backend: its numbers against TensorFlow's, then runs where there is no TensorFlow.
+test-jax test-torch: test-%: .venv/installed .venv-%/installed
+	@echo "Comparing the networks and their training with TensorFlow's ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-$*.txt $*
+	$(BIN)/python -m pytest tests/test_backends.py -k $*
+	@echo "Running, killing and resuming without TensorFlow ..."
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_train.py tests/test_resume.py -k "learns or kills"
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -39,4 +45,4 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/checkpoint_cost.py
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-jax .venv-torch

@@ -60,12 +60,8 @@ def same(one, other) -> bool:
 
 def kill(process: subprocess.Popen, directory: pathlib.Path, moment: float, writing: int) -> str:
     """Kills the run `moment` seconds after its first record, or after it begins the checkpoint of epoch `writing`."""
-    if writing:
-        done = directory / "checkpoints" / f"epoch-{writing:06d}.state"
-        signs = [done.with_name(f"{done.name}.new"), done]
-    else:
-        signs = [directory / "config.yaml"]
-    while process.poll() is None and not any(sign.exists() for sign in signs):
+    sign = f"checkpoints/epoch-{writing:06d}.state*" if writing else "config.yaml"
+    while process.poll() is None and not any(directory.glob(sign)):
         time.sleep(0.0002)  # a checkpoint is written within milliseconds
     time.sleep(moment)
     process.kill()

@@ -1,4 +1,4 @@
-"""The layer and the networks on other backends: the same weights give the same logits."""
+"""The layer, the networks and their training on other backends: the same weights give the same logits and losses."""
 
 import importlib.util
 import os
@@ -12,23 +12,40 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def forward(backend, folder):
-    script = ["tests/backend_forward.py", str(folder / "weights.npz"), str(folder / f"{backend}.npz")]
+def outputs(script, backend, folder):
+    arguments = [f"tests/{script}.py", str(folder / "weights.npz"), str(folder / f"{backend}.npz")]
     environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, *script], cwd=ROOT, env=environment, check=True)
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True)
     return np.load(folder / f"{backend}.npz")
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_every_unit_gives_the_logits_of_tensorflow(backend, tmp_path):
+@pytest.fixture
+def installed(backend):
     if not importlib.util.find_spec(backend):
         pytest.skip(f"{backend} is not installed; `make test-{backend}` installs it and runs this test")
-    ours, theirs = forward("tensorflow", tmp_path), forward(backend, tmp_path)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_every_unit_gives_the_logits_of_tensorflow(backend, tmp_path):
+    ours, theirs = (outputs("backend_forward", name, tmp_path) for name in ("tensorflow", backend))
     assert len(ours.files) == 33
     for key in ours.files:
         scale = np.abs(ours[key]).max()
         assert 1e-3 < scale < 1e4, key
         np.testing.assert_allclose(theirs[key] / scale, ours[key] / scale, atol=1e-4, err_msg=key)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_training_has_the_losses_of_tensorflow(backend, tmp_path):
+    ours, theirs = (outputs("backend_training", name, tmp_path) for name in ("tensorflow", backend))
+    assert len(ours.files) == 8
+    for key in ours.files:
+        assert len(ours[key]) == 8
+        assert len(set(ours[key])) == 8
+        tolerance = 1e-4 if key.endswith("sgd") else 1e-3
+        np.testing.assert_allclose(theirs[key], ours[key], rtol=0, atol=tolerance, err_msg=key)
 
 
 @pytest.mark.parametrize("module", ["iclayer", "models"])

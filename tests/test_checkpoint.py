@@ -92,9 +92,11 @@ def test_where_none_is_whole_nothing_is_started_over_silently(folder):
         checkpoint.newest(folder)
 
 
-def test_what_a_killed_process_was_writing_is_ignored(folder, tmp_path):
-    (folder / "epoch-000004.state.new").write_bytes(b"half")
+def test_what_a_killed_process_was_writing_is_ignored_and_swept_up(folder, model, tmp_path):
+    (folder / "epoch-000004.state.123.new").write_bytes(b"half")
     assert checkpoint.newest(folder).epochs == 3
+    checkpoint.save(folder, model, 4, "")
+    assert names(folder) == ["epoch-000003.state", "epoch-000004.state"]
     (tmp_path / "none").mkdir()
     assert checkpoint.newest(tmp_path / "none") is None
 

@@ -67,19 +67,20 @@ def test_ic_stands_right_before_every_weight_layer_but_the_first(unit, bottlenec
 
 
 @pytest.mark.parametrize(
-    ("depth", "bottleneck", "expected"),
+    ("depth", "bottleneck", "num_classes", "expected"),
     [
-        (20, False, None),
-        (56, False, None),
-        (110, False, 1_734_666),
-        (164, False, 2_611_626),
-        (29, True, None),
-        (110, True, 1_155_370),
-        (164, True, 1_715_818),
+        (20, False, 10, None),
+        (56, False, 10, None),
+        (110, False, 10, 1_734_666),
+        (164, False, 10, 2_611_626),
+        (29, True, 10, None),
+        (110, True, 10, 1_155_370),
+        (164, True, 10, 1_715_818),
+        (110, False, 100, 1_734_666),
+        (110, True, 100, 1_155_370),
     ],
 )
-@pytest.mark.parametrize("num_classes", [10, 100])
-def test_baseline_and_the_three_units_have_the_same_trainable_parameters(depth, bottleneck, expected, num_classes):
+def test_baseline_and_the_three_units_have_the_same_trainable_parameters(depth, bottleneck, num_classes, expected):
     counts = {unit: parameters(models.cifar_resnet(depth, unit, bottleneck, num_classes)) for unit in TABLE_1}
     assert len(set(counts.values())) == 1, counts
     if expected:

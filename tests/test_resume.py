@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import kill_and_resume
-from training import data, grid, records, run
+from benchmarks import kill_and_resume, table1_slice
+from training import config, data, grid, records, run
 from training.lock import Lock
 
 RUN = "digits/relu-ic-conv-seed0"
@@ -81,12 +81,12 @@ def send(number, path):
 
 def test_sigterm_ends_a_grid_cleanly_and_the_same_command_goes_on(whole, tmp_path, capfd):
     before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
-    config = tmp_path / "digits.yaml"
-    config.write_text(
+    path = tmp_path / "digits.yaml"
+    path.write_text(
         pathlib.Path("configs/digits.yaml").read_text().split("grid:")[0]
         + "grid: {model.depth: [8], model.unit: [baseline, relu-ic-conv]}\n"
     )
-    options = f"--config {config} --train.epochs 6 --train.drops [4]"
+    options = f"--config {path} --train.epochs 6 --train.drops [4]"
     first, second = (tmp_path / "digits" / f"8-{unit}-seed0" for unit in ("baseline", "relu-ic-conv"))
     thread = send(signal.SIGTERM, second / "checkpoints" / "epoch-000002.state")
     assert main(tmp_path, options) == 130
@@ -188,7 +188,7 @@ def test_other_images_under_the_same_name_are_refused(copy, capfd, monkeypatch):
     )
     before = files(copy)
     assert main(copy) == 2
-    assert f"data: expected the images that {copy / RUN} began with, found others" in capfd.readouterr().err
+    assert f"{copy / RUN}: expected the images_sha256 that it began with, " in capfd.readouterr().err
     assert files(copy) == before
 
 
@@ -276,3 +276,43 @@ def test_tensorboard_is_off_until_it_is_asked_for(whole, tmp_path):
     ]
     assert logged == pytest.approx(list(records.read(tmp_path / RUN).history["val_accuracy"]))
     assert_same_end(tmp_path, whole)
+
+
+def test_a_slice_of_table_1_is_packed_and_goes_on_elsewhere(copy, whole, tmp_path, monkeypatch):
+    (copy / RUN / "checkpoints" / "model.keras").unlink()
+    (copy / RUN / "checkpoints" / "epoch-000006.state").unlink()  # as if it had ended after epoch 5
+    monkeypatch.setattr(table1_slice, "PART", 300_000)
+    table1_slice.pack(copy)
+    parts = sorted(copy.glob("state.tar.*"))
+    assert len(parts) > 2
+    assert all(path.stat().st_size <= 300_000 for path in parts)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for path in parts:
+        path.rename(elsewhere / path.name)
+    table1_slice.unpack(elsewhere)
+    before = files(elsewhere)
+    table1_slice.unpack(elsewhere)
+    assert files(elsewhere) == before
+    assert main(elsewhere) == 0
+    assert_same_end(elsewhere, whole)
+    assert table1_slice.ended(elsewhere / RUN)
+    table1_slice.pack(elsewhere)  # of a run that has ended, the records alone
+    assert sum(path.stat().st_size for path in elsewhere.glob("state.tar.*")) < 50_000
+
+
+def test_the_slices_come_in_the_order_that_answers_most_and_are_the_cells_of_table_1():
+    cells = table1_slice.cells()
+    assert len(cells) == len({name for name, _ in cells}) == 96
+    assert [name for name, _ in cells[:5]] == [
+        "table1-cifar10/resnet-110-baseline-seed0",
+        "table1-cifar10/resnet-110-relu-ic-conv-seed0",
+        "table1-cifar10/resnet-110-ic-conv-relu-seed0",
+        "table1-cifar10/resnet-110-conv-relu-ic-seed0",
+        "table1-cifar100/resnet-110-baseline-seed0",
+    ]
+    assert cells[32][0] == "table1-cifar10/resnet-110-baseline-seed1"
+    for name, options in cells:
+        (run,), _ = config.load([*options.split(), "--out", "there"])
+        assert run.directory == pathlib.Path("there") / name
+        assert run.config.train.epochs == 200

@@ -44,7 +44,7 @@ def setting(record: Record) -> dict[str, Any]:
     """What two runs must share to compare: all but unit, seed and what changes no result."""
     aside = {"model.unit", "seed", *records.NEUTRAL}
     own = {key: value for key, value in record.config.items() if key not in aside}
-    return own | {"images_sha256": record.environment.get("images_sha256")}
+    return own | {key: record.environment.get(key) for key in ("images_sha256", "backend")}
 
 
 def network(config: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from training import files
@@ -59,14 +60,16 @@ def decode(data: bytes) -> State:
 
 
 def save(folder: pathlib.Path, model, epochs: int, history: str) -> None:
-    """Writes the state after `epochs` whole epochs, and leaves the one before it.
+    """Writes the state after `epochs` whole epochs, leaves the one before it, and sweeps up after a killed process.
 
     Raises:
         UserError: it cannot be written; the older ones are intact.
     """
-    state = State(epochs, history, [(variable.path, np.asarray(variable)) for variable in _variables(model)])
+    state = State(
+        epochs, history, [(variable.path, keras.ops.convert_to_numpy(variable)) for variable in _variables(model)]
+    )
     files.replace(folder / f"epoch-{epochs:06d}.state", encode(state))
-    for old in _files(folder)[KEPT:]:
+    for old in [*_files(folder)[KEPT:], *folder.glob("*.new")]:
         old.unlink()
 
 
@@ -118,7 +121,7 @@ def check_space(folder: pathlib.Path, model) -> None:
     Raises:
         UserError: the disk has too little.
     """
-    size = sum(np.asarray(variable).nbytes for variable in _variables(model))
+    size = sum(keras.ops.convert_to_numpy(variable).nbytes for variable in _variables(model))
     needed, free = (KEPT + 2) * size, shutil.disk_usage(folder).free  # one more while it is written, and the model
     if free < needed:
         raise UserError(f"out: expected {needed:,} bytes free for checkpoints in {folder}, found {free:,}")

@@ -4,11 +4,13 @@ import dataclasses
 import functools
 import hashlib
 import logging
+import pathlib
 import re
 import socket
 import urllib.parse
 import urllib.request
 
+import keras
 import numpy as np
 
 from training.config import DataConfig
@@ -29,6 +31,7 @@ AUGMENTATIONS = {
     "fashion_mnist": Augmentation(shift=2, flip=True),
     "digits": Augmentation(shift=1, flip=False),  # a mirrored 2 is no 2
 }
+SHAPES = {"cifar10": ((32, 32, 3), 10), "cifar100": ((32, 32, 3), 100), "fashion_mnist": ((28, 28, 1), 10)}
 ORDER, AUGMENT = range(2)  # independent streams of random numbers
 
 
@@ -111,8 +114,10 @@ class Batches:
         return out
 
 
-def tf_dataset(batches: Batches, first_step: int, last_step: int):
-    """A tf.data.Dataset of the batches from `first_step` up to, and without, `last_step`."""
+def stream(batches: Batches, first_step: int, last_step: int):
+    """The batches from `first_step` up to, and without, `last_step`, as `fit` of the Keras backend takes them."""
+    if keras.backend.backend() != "tensorflow":
+        return (batches(step) for step in range(first_step, last_step))
     import tensorflow as tf
 
     def load(step):
@@ -124,12 +129,21 @@ def tf_dataset(batches: Batches, first_step: int, last_step: int):
 
 
 def load(config: DataConfig) -> ImageSet:
-    """Reads the data set that `config` names; TFDS downloads it to its own folder if no `data_dir` is given.
+    """Reads the data set that `config` names: the embedded digits, `data_dir/<name>.npz`, or from TFDS.
+
+    TFDS downloads it to its own folder if no `data_dir` is given. The .npz file holds x_train and x_test, images (N,
+    height, width, channels) uint8, and y_train and y_test, labels (N,).
 
     Raises:
-        UserError: it is not to be had, or has fewer than `train_examples` training images.
+        UserError: it is not to be had, is broken, or has fewer than `train_examples` training images.
     """
-    images = _load_digits() if config.name == "digits" else _load_tfds(config.name, config.data_dir)
+    archive = pathlib.Path(config.data_dir or ".") / f"{config.name}.npz"
+    if config.name == "digits":
+        images = _load_digits()
+    elif config.data_dir is not None and archive.exists():
+        images = _load_npz(config.name, archive)
+    else:
+        images = _load_tfds(config.name, config.data_dir)
     count, wanted = len(images.train_labels), config.train_examples
     if wanted is None:
         return images
@@ -137,6 +151,25 @@ def load(config: DataConfig) -> ImageSet:
         raise UserError(f"data.train_examples: expected at most {count} for {config.name}, found {wanted}")
     train = {"train_images": images.train_images[:wanted], "train_labels": images.train_labels[:wanted]}
     return dataclasses.replace(images, **train)
+
+
+def _load_npz(name, path):
+    shape, classes = SHAPES[name]
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with np.load(path) as stored:
+            for part in ("train", "test"):
+                images, labels = (stored[f"{kind}_{part}"] for kind in "xy")
+                if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+                    raise ValueError(f"x_{part} of {images.dtype} {images.shape}, not of uint8 (N, {str(shape)[1:]}")
+                if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
+                    raise ValueError(f"y_{part} of {labels.dtype} {labels.shape}, not of integers ({len(images)},)")
+                for index in np.flatnonzero((labels < 0) | (labels >= classes))[:1]:
+                    raise ValueError(f"label {labels[index]} at index {index} of y_{part}, not one below {classes}")
+                arrays |= {f"{part}_images": images, f"{part}_labels": labels.astype(np.int32)}
+    except Exception as error:  # whatever NumPy and the archive have to say
+        raise UserError(f"{path}: expected the images and labels of {name}, found {error}") from error
+    return ImageSet(name, num_classes=classes, **arrays)
 
 
 def _load_digits():
@@ -152,7 +185,13 @@ def _load_digits():
 
 
 def _load_tfds(name, data_dir):
-    import tensorflow_datasets as tfds
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"data.data_dir: expected a folder with {name}.npz, for TensorFlow Datasets is not here ({error}), "
+            f"found {data_dir}"
+        ) from error
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of each folder that is not there yet
     builder = tfds.builder(name, data_dir=data_dir)

@@ -13,7 +13,7 @@ def replace(path: pathlib.Path, content: str | bytes) -> None:
         UserError: it cannot be written (a full disk, no permission); the old content is intact.
     """
     data = content.encode() if isinstance(content, str) else content
-    new = path.with_name(f"{path.name}.new")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")  # two grids may draw into one folder
     try:
         with new.open("wb") as file:
             file.write(data)

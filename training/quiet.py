@@ -23,7 +23,7 @@ def import_keras():
         except (ImportError, ValueError) as error:
             backend = os.environ.get("KERAS_BACKEND", "tensorflow")
             raise UserError(
-                f"KERAS_BACKEND: expected an installed backend of Keras, found {backend}: {error}"
+                f"KERAS_BACKEND: expected an installed one of tensorflow, jax and torch, found {backend}: {error}"
             ) from error
         finally:
             os.dup2(stderr, 2)

@@ -38,7 +38,8 @@ NEUTRAL = ("out", "resume", "data.data_dir", "train.tensorboard")  # what change
 SEALED = ("config.yaml", "env.json", "history.csv")
 STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "numpy", "tensorflow-datasets", "scikit-learn")
+TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tensorflow-datasets")
+PACKAGES = ("keras", *TENSORFLOW, "jax", "jaxlib", "torch", "numpy", "scikit-learn")
 
 
 def check(run: Run) -> str:
@@ -84,22 +85,25 @@ def start(run: Run, first_epoch: int, images_sha256: str) -> None:
     A run that goes on has no result.json while it does, and keeps what env.json said of its earlier sessions.
 
     Raises:
-        UserError: the run began with other images.
+        UserError: the run began with other images, or on another backend.
     """
     path = run.directory / "env.json"
+    now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, **environment()}
     sessions = []
     if first_epoch:
         before = _readable(path, lambda text: dict(json.loads(text)))
-        if before.get("images_sha256") != images_sha256:
-            raise UserError(f"data: expected the images that {run.directory} began with, found others")
+        for key in ("images_sha256", "backend"):
+            if before.get(key) != now[key]:
+                raise UserError(
+                    f"{run.directory}: expected the {key} that it began with, {before.get(key)}, found {now[key]}"
+                )
         sessions = [*before.pop("earlier_sessions", []), before]
     files.replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
     (run.directory / "result.json").unlink(missing_ok=True)
     config, default = flatten(run.config.to_dict()), flatten(Config().to_dict())
     diff = {key: value for key, value in config.items() if value != default[key]}
     files.replace(run.directory / "diff.yaml", yaml.safe_dump(diff, sort_keys=False))
-    now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, **environment(), "earlier_sessions": sessions}
-    files.replace(path, json.dumps(now, indent=2) + "\n")
+    files.replace(path, json.dumps(now | {"earlier_sessions": sessions}, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:
@@ -115,10 +119,25 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version for name, version in sorted(installed.items()) if name in PACKAGES},
         "backend": keras.backend.backend(),
-        "devices": keras.distribution.list_devices() or ["cpu"],
+        "devices": _devices(),
         "machine": platform.machine(),
         "host_cores": os.cpu_count(),
     }
+
+
+def _devices():
+    """What the backend computes on, by the name of the model where it is told."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices()]
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["cpu"]
+    return keras.distribution.list_devices() or ["cpu"]
 
 
 def _git(*arguments):

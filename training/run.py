@@ -10,7 +10,7 @@ import keras
 import models
 from training import checkpoint, records
 from training.config import Config, Run, TrainConfig
-from training.data import Batches, ImageSet, tf_dataset
+from training.data import Batches, ImageSet, stream
 from training.interrupt import Interruption
 
 
@@ -137,7 +137,7 @@ def train(run: Run, images: ImageSet, state: checkpoint.State | None, interrupti
     try:
         if first_epoch < config.train.epochs:
             model.fit(
-                tf_dataset(batches, first_epoch * steps, config.train.epochs * steps),
+                stream(batches, first_epoch * steps, config.train.epochs * steps),
                 initial_epoch=first_epoch,
                 epochs=config.train.epochs,
                 steps_per_epoch=steps,

@@ -1,0 +1,126 @@
+"""Goes on with the next cells of Table 1 for some minutes, for machines that are lent in slices.
+
+    python benchmarks/table1_slice.py --minutes 25 --out slices [--side_by_side 2] [KEYS of train_cifar.py ...]
+
+Cells come in the order that answers most: ResNet-110 on CIFAR-10 (baseline and relu-ic-conv first), CIFAR-100,
+ResNet-B-110, the depth of 164, then further seeds. A cell counts when its 200 epochs are done. What the next slice goes
+on from is left in `OUT/state.tar.NN`, files of at most 15 MiB; the run directories beside them hold the records.
+"""
+
+import argparse
+import io
+import itertools
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+ROOT = pathlib.Path(__file__).parent.parent
+PART = 15 * 2**20
+UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
+NETWORKS = [("cifar10", False, 110), ("cifar100", False, 110), ("cifar10", True, 110), ("cifar100", True, 110)]
+NETWORKS += [(data, bottleneck, 164) for bottleneck in (False, True) for data in ("cifar10", "cifar100")]
+GRACE = 20  # seconds that a run may take to end
+
+
+def cells() -> list[tuple[str, str]]:
+    """Each cell's run directory below the folder of runs, and its options of train_cifar.py, the first ones first."""
+    out = []
+    for seed, (data, bottleneck, depth), unit in itertools.product(range(3), NETWORKS, UNITS):
+        name = f"table1-{data}/resnet-{'b-' if bottleneck else ''}{depth}-{unit}-seed{seed}"
+        options = f"--config configs/table1-{data}.yaml --model.bottleneck {str(bottleneck).lower()}"
+        out.append((name, f"{options} --model.depth {depth} --model.unit {unit} --seed {seed}"))
+    return out
+
+
+def unpack(out: pathlib.Path) -> None:
+    """Puts the runs of the last slice in their places; a run that is there already stays as it is."""
+    content = b"".join(part.read_bytes() for part in sorted(out.glob("state.tar.*")))
+    there = {config.parent.relative_to(out) for config in out.glob("*/*/config.yaml")}
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        new = [member for member in archive if not there.intersection(pathlib.Path(member.name).parents)]
+        archive.extractall(out, new, filter="data")
+
+
+def pack(out: pathlib.Path) -> None:
+    """Leaves the records and the newest checkpoint of each run that has no end yet in files of at most 15 MiB."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for config in sorted(out.glob("*/*/config.yaml")):
+            checkpoints = sorted(config.parent.glob("checkpoints/epoch-*.state"))
+            newest = [] if (config.parent / "checkpoints" / "model.keras").exists() else checkpoints[-1:]
+            for path in [*sorted(path for path in config.parent.iterdir() if path.is_file()), *newest]:
+                archive.add(path, path.relative_to(out))
+    data = content.getvalue()
+    for old in out.glob("state.tar.*"):
+        old.unlink()
+    for number, start in enumerate(range(0, len(data), PART)):
+        (out / f"state.tar.{number:02d}").write_bytes(data[start : start + PART])
+
+
+def run(jobs: list[tuple[str, str]], seconds: float, out: pathlib.Path, side_by_side: int) -> int:
+    """Runs jobs, so many at a time, and ends those that are under way in time.
+
+    Returns:
+        The exit code: 0, or that of a run that could not be started.
+    """
+    end = time.monotonic() + seconds - GRACE
+    left = iter([(name, options) for name, options in jobs if not ended(out / name)])
+    running: dict[str, subprocess.Popen] = {}
+    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ  # JAX: several runs on one GPU
+    code = 0
+    while time.monotonic() < end and not code:
+        for name in [name for name, process in running.items() if process.poll() is not None]:
+            if running.pop(name).returncode not in (0, 3):  # 3: diverged
+                code = 2
+                print((out / name / "log.txt").read_text()[-2000:], file=sys.stderr)
+        for name, options in itertools.islice(left, side_by_side - len(running)):
+            print(f"running {name}", flush=True)
+            (out / name).mkdir(parents=True, exist_ok=True)
+            with (out / name / "log.txt").open("a") as log:
+                command = [sys.executable, "train_cifar.py", *options.split(), "--out", str(out.absolute())]
+                running[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        if not running:
+            break
+        time.sleep(0.2)
+    for process in running.values():
+        process.send_signal(signal.SIGTERM)
+    for process in running.values():
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()  # the last whole epoch is there
+            process.wait()
+    return code
+
+
+def ended(directory: pathlib.Path) -> bool:
+    """Whether a run is finished, or diverged: nothing is left to do."""
+    result = directory / "result.json"
+    return result.exists() and '"status": "interrupted"' not in result.read_text()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--side_by_side", type=int, default=1, help="runs at a time")
+    arguments, keys = parser.parse_known_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if any(arguments.out.glob("state.tar.*")):
+        unpack(arguments.out)
+    jobs = [(name, " ".join([options, *keys])) for name, options in cells()]
+    code = run(jobs, 60 * arguments.minutes, arguments.out, arguments.side_by_side)
+    pack(arguments.out)
+    for name, _ in jobs:
+        history = arguments.out / name / "history.csv"
+        if history.exists():
+            print(f"{name}: {len(history.read_text().splitlines()) - 1} epochs")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

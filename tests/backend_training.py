@@ -1,0 +1,55 @@
+"""Eight steps of training on the digits, on the backend that KERAS_BACKEND names: the mean loss after each.
+
+    KERAS_BACKEND=jax python tests/backend_training.py WEIGHTS.npz OUTPUTS.npz
+
+The first backend to run draws the weights and writes WEIGHTS.npz; the others read it.
+"""
+
+import pathlib
+import sys
+
+from training.quiet import import_keras
+
+import_keras()
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from training import config, data, run  # noqa: E402
+
+STEPS = 8
+OPTIONS = "--data.name digits --model.depth 8 --model.rate 0"
+
+
+class Losses(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.values = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.values.append(float(logs["loss"]))
+
+
+def main(weights_path, outputs_path):
+    stored = dict(np.load(weights_path)) if pathlib.Path(weights_path).exists() else {}
+    outputs = {}
+    for unit in ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic"):
+        for optimizer in ("sgd", "adam"):
+            argv = [*OPTIONS.split(), "--model.unit", unit, "--train.optimizer", optimizer]
+            (one,), _ = config.load(argv)
+            images = data.load(one.config.data)
+            model = run.build(one.config, images)
+            for i, weight in enumerate(model.weights):
+                weight.assign(stored.setdefault(f"{unit} {i}", keras.ops.convert_to_numpy(weight)))
+            batches = data.Batches(images, one.config.train.global_batch_size, one.config.seed, augment=True)
+            losses = Losses()
+            model.fit(
+                data.stream(batches, 0, STEPS), steps_per_epoch=STEPS, callbacks=[losses], verbose=0, shuffle=False
+            )
+            outputs[f"{unit} {optimizer}"] = losses.values
+    if not pathlib.Path(weights_path).exists():
+        np.savez(weights_path, **stored)
+    np.savez(outputs_path, **outputs)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
