@@ -108,6 +108,14 @@ def test_a_backend_that_is_not_there_is_one_line(tmp_path):
     assert "found nonsense" in done.stderr
 
 
+def test_tensorboard_without_tensorflow_is_one_line(train, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, out, err = train("--train.tensorboard true")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "train.tensorboard: expected TensorFlow" in err
+    assert not train.runs.exists()
+
+
 def test_a_directory_of_another_config_is_refused_with_the_differences(train):
     assert train("--train.epochs 1")[0] == 0
     before = tree(train.runs)

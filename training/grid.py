@@ -1,6 +1,7 @@
 """Many runs, one after another."""
 
 import contextlib
+import importlib.util
 import sys
 
 import rich.box
@@ -30,6 +31,8 @@ def run_all(runs: list[Run]) -> int:
     """
     for run in runs:
         records.check(run)
+        if run.config.train.tensorboard and not importlib.util.find_spec("tensorflow"):
+            raise UserError("train.tensorboard: expected TensorFlow, which writes these logs, found it not installed")
     image_sets = _load_image_sets(runs)
     with contextlib.ExitStack() as locks, Interruption() as interruption:
         for run in runs:
