@@ -32,7 +32,7 @@ class Losses(keras.callbacks.Callback):
 def main(weights_path, outputs_path):
     stored = dict(np.load(weights_path)) if pathlib.Path(weights_path).exists() else {}
     outputs = {}
-    for unit in ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic"):
+    for unit in ("baseline", "relu-ic-conv"):
         for optimizer in ("sgd", "adam"):
             argv = [*OPTIONS.split(), "--model.unit", unit, "--train.optimizer", optimizer]
             (one,), _ = config.load(argv)
