@@ -1,4 +1,4 @@
-"""Eight steps of training on the digits, on the backend that KERAS_BACKEND names: the mean loss after each.
+"""Eight steps of training on the digits, on the backend that KERAS_BACKEND names: the mean loss after each call.
 
     KERAS_BACKEND=jax python tests/backend_training.py WEIGHTS.npz OUTPUTS.npz
 
@@ -15,7 +15,7 @@ import_keras()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from training import config, data, run  # noqa: E402
+from training import config, data, run, strategy  # noqa: E402
 
 STEPS = 8
 OPTIONS = "--data.name digits --model.depth 8 --model.rate 0"
@@ -29,23 +29,27 @@ class Losses(keras.callbacks.Callback):
         self.values.append(float(logs["loss"]))
 
 
+def train(options, stored):
+    """The losses, and the model; its first weights are those of `stored`, or go there."""
+    (one,), _ = config.load([*OPTIONS.split(), *options.split()])
+    images = data.load(one.config.data)
+    strategy.check(one.config, images)
+    batches = data.Batches(images, one.config.train.global_batch_size, one.config.seed, augment=True)
+    model = run.build(one.config, batches)
+    for i, weight in enumerate(model.weights):
+        weight.assign(stored.setdefault(f"{one.config.model.unit} {i}", keras.ops.convert_to_numpy(weight)))
+    losses = Losses()
+    model.fit(data.stream(batches, 0, STEPS), steps_per_epoch=STEPS, callbacks=[losses], verbose=0, shuffle=False)
+    return losses.values, model
+
+
 def main(weights_path, outputs_path):
     stored = dict(np.load(weights_path)) if pathlib.Path(weights_path).exists() else {}
     outputs = {}
     for unit in ("baseline", "relu-ic-conv"):
         for optimizer in ("sgd", "adam"):
-            argv = [*OPTIONS.split(), "--model.unit", unit, "--train.optimizer", optimizer]
-            (one,), _ = config.load(argv)
-            images = data.load(one.config.data)
-            model = run.build(one.config, images)
-            for i, weight in enumerate(model.weights):
-                weight.assign(stored.setdefault(f"{unit} {i}", keras.ops.convert_to_numpy(weight)))
-            batches = data.Batches(images, one.config.train.global_batch_size, one.config.seed, augment=True)
-            losses = Losses()
-            model.fit(
-                data.stream(batches, 0, STEPS), steps_per_epoch=STEPS, callbacks=[losses], verbose=0, shuffle=False
-            )
-            outputs[f"{unit} {optimizer}"] = losses.values
+            options = f"--model.unit {unit} --train.optimizer {optimizer}"
+            outputs[f"{unit} {optimizer}"], _ = train(options, stored)
     if not pathlib.Path(weights_path).exists():
         np.savez(weights_path, **stored)
     np.savez(outputs_path, **outputs)

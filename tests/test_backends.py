@@ -14,8 +14,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 def outputs(script, backend, folder):
     arguments = [f"tests/{script}.py", str(folder / "weights.npz"), str(folder / f"{backend}.npz")]
-    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True)
+    environment = {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    environment |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}  # of JAX: two devices of the CPU
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, env=os.environ | environment, check=True)
     return np.load(folder / f"{backend}.npz")
 
 
@@ -45,6 +46,22 @@ def test_training_has_the_losses_of_tensorflow(backend, tmp_path):
         assert len(set(ours[key])) == 8
         tolerance = 1e-4 if key.endswith("sgd") else 1e-3
         np.testing.assert_allclose(theirs[key], ours[key], rtol=0, atol=tolerance, err_msg=key)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("backend", ["jax"])
+def test_several_devices_and_several_steps_a_call_train_as_one_device_does(backend, tmp_path):
+    found = outputs("backend_devices", backend, tmp_path)
+    for way, devices, calls in (("two", 2, 8), ("one, two steps a call", 1, 4), ("two, two steps a call", 2, 4)):
+        assert (found[f"{way}: devices"], len(found[f"{way}: losses"])) == (devices, calls)
+        every = found["one: losses"][8 // calls - 1 :: 8 // calls]
+        np.testing.assert_allclose(found[f"{way}: losses"], every, rtol=0, atol=1e-4)
+        for kind in ("weights", "statistics"):
+            ours, theirs = (found[f"{one}: {kind}"] for one in ("one", way))
+            assert np.abs(ours - found[f"first {kind}"]).max() > 0.01  # they were trained
+            np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4, err_msg=f"{way}: {kind}")
+    first, second = found["left by dropout"]
+    assert 0.4 < (first != second).mean() < 0.6  # at rate 0.5, of 1,000; outside by chance with probability 3e-10
 
 
 @pytest.mark.parametrize("module", ["iclayer", "models"])

@@ -86,7 +86,9 @@ class TrainConfig:
         learning_rate: before the first drop
         drops: the learning rate is divided by 10 after each of these epochs
         precision: mixed_bfloat16 keeps variables, statistics and logits in float32
+        strategy: mirrored shares each batch among all devices (JAX)
         jit_compile: XLA; auto leaves it to Keras
+        steps_per_call: steps that one call of the device does; auto: many on an accelerator with JAX, else 1
         tensorboard: log for TensorBoard too, into the run directory
     """
 
@@ -96,7 +98,9 @@ class TrainConfig:
     learning_rate: float = 1e-3
     drops: list[int] = dataclasses.field(default_factory=lambda: [80, 120, 160])
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    strategy: Literal["none", "mirrored"] = "none"
     jit_compile: Literal["auto"] | bool = "auto"
+    steps_per_call: Literal["auto"] | int = "auto"
     tensorboard: bool = False
 
 
@@ -282,6 +286,8 @@ def validate(config: Config) -> None:
     _require("train.epochs", train.epochs, train.epochs >= 1, "an integer of at least 1")
     batch = train.global_batch_size
     _require("train.global_batch_size", batch, batch >= 1, "an integer of at least 1")
+    call = train.steps_per_call
+    _require("train.steps_per_call", call, call == "auto" or call >= 1, "auto or an integer of at least 1")
     rate = train.learning_rate
     _require("train.learning_rate", rate, math.isfinite(rate) and rate > 0, "a number above 0")
     rising = all(a < b for a, b in itertools.pairwise([0, *train.drops]))

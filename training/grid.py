@@ -8,7 +8,7 @@ import rich.box
 import rich.console
 import rich.table
 
-from training import analysis, checkpoint, curves, records, tables
+from training import analysis, checkpoint, curves, records, strategy, tables
 from training.config import Run
 from training.data import ImageSet, load
 from training.errors import UserError
@@ -82,9 +82,7 @@ def _load_image_sets(runs) -> dict[tuple, ImageSet]:
         key = _image_key(run)
         if key not in image_sets:
             image_sets[key] = load(run.config.data)
-        batch, count = run.config.train.global_batch_size, len(image_sets[key].train_labels)
-        if batch > count:
-            raise UserError(f"train.global_batch_size: expected at most the {count} training images, found {batch}")
+        strategy.check(run.config, image_sets[key])
     return image_sets
 
 

@@ -4,11 +4,12 @@ import bisect
 import math
 import sys
 import time
+from typing import Any
 
 import keras
 
 import models
-from training import checkpoint, records
+from training import checkpoint, records, strategy
 from training.config import Config, Run, TrainConfig
 from training.data import Batches, ImageSet, stream
 from training.interrupt import Interruption
@@ -19,9 +20,11 @@ def learning_rate(train: TrainConfig, epoch: int) -> float:
     return train.learning_rate / 10 ** bisect.bisect_right(train.drops, epoch)
 
 
-def build(config: Config, images: ImageSet) -> keras.Model:
+def build(config: Config, batches: Batches) -> keras.Model:
     """The compiled model of a run; its initial state is a function of `config`."""
+    images = batches.images
     keras.utils.clear_session()
+    strategy.distribute(config.train)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.train.precision)
     builder = getattr(models, config.model.network)
@@ -37,7 +40,10 @@ def build(config: Config, images: ImageSet) -> keras.Model:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=config.train.jit_compile,
+        steps_per_execution=strategy.steps_per_call(config.train, batches),
     )
+    if model.steps_per_execution > 1 and keras.backend.backend() == "jax":
+        model.train_function = strategy.scan(model)
     return model
 
 
@@ -48,7 +54,8 @@ class StopTrainingError(Exception):
 class Recorder(keras.callbacks.Callback):
     """Writes the checkpoint and history.csv after each epoch.
 
-    It stops at a loss that is not finite, and between two batches where that is requested.
+    It stops at a loss that is not finite, and between two calls of the device where that is requested. It looks at the
+    loss of a call when the next one is under way, so that the device need not wait for that.
 
     Args:
         run: the run.
@@ -64,23 +71,29 @@ class Recorder(keras.callbacks.Callback):
         self.history = history
         self.interruption = interruption
         self.diverged_at: dict[str, int] | None = None
+        self.under_way: tuple[Any, int] | None = None  # loss and step of the last call
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch + 1
         self.started = time.perf_counter()
 
+    def on_train_batch_end(self, batch, logs=None):
+        self._check((logs["loss"], batch + 1))
+
     def on_test_begin(self, logs=None):
+        self._check(None)
         self.trained = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
-        self._check(logs["loss"], batch + 1)
-
     def on_test_batch_end(self, batch, logs=None):
-        self._check(logs["loss"], self.batches.steps_per_epoch)
+        self._check((logs["loss"], self.batches.steps_per_epoch))
 
-    def _check(self, loss, step):
-        if not math.isfinite(loss):
-            self.diverged_at = {"epoch": self.epoch, "step": step}
+    def on_test_end(self, logs=None):
+        self._check(None)
+
+    def _check(self, under_way):
+        before, self.under_way = self.under_way, under_way
+        if before and not math.isfinite(before[0]):
+            self.diverged_at = {"epoch": self.epoch, "step": before[1]}
             raise StopTrainingError
         if self.interruption.requested:
             raise StopTrainingError
@@ -109,8 +122,8 @@ def train(run: Run, images: ImageSet, state: checkpoint.State | None, interrupti
         UserError: the records cannot be written, or the state is another model's.
     """
     config = run.config
-    model = build(config, images)
     batches = Batches(images, config.train.global_batch_size, config.seed, config.data.augment)
+    model = build(config, batches)
     steps = batches.steps_per_epoch
     checkpoint.check_space(run.checkpoints, model)
     if state:
