@@ -1,0 +1,92 @@
+"""A contender of training_speed.py: `models` by the training of train_cifar.py, batches made on the way.
+
+The backend is that of KERAS_BACKEND.
+"""
+
+import math
+import pathlib
+import sys
+import time
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from training.quiet import import_keras
+
+import_keras()
+
+import keras  # noqa: E402
+import turns  # noqa: E402
+
+from training import config, records, run  # noqa: E402
+from training.data import Batches, ImageSet, stream  # noqa: E402
+
+TURNS = 1000  # more than anyone takes
+
+
+def least_work(model, batch, precision):
+    """Operations and bytes that no program can do without in a step: multiplications and additions of the convs, three
+    times the forward ones; each conv's output written once and read twice, its gradient written and read once; weights
+    and Adam's two averages and the gradients read and written once."""
+    convs = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    outputs = [batch * math.prod(conv.output.shape[1:]) for conv in convs]
+    products = [size * math.prod(conv.kernel.shape[:3]) for size, conv in zip(outputs, convs, strict=True)]
+    activation = 4 if precision == "float32" else 2
+    return {
+        "flops": 3 * 2 * sum(products),
+        "bytes": 5 * activation * sum(outputs) + 8 * 4 * parameters(model),
+    }
+
+
+def parameters(model):
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+class Turns(keras.callbacks.Callback):
+    """An epoch is a turn; the first one compiles."""
+
+    def __init__(self, wanted):
+        super().__init__()
+        self.wanted = wanted
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch and not turns.wait():
+            sys.exit()
+        self.begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.loss = logs["loss"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        float(self.loss)  # all is done
+        seconds = time.perf_counter() - self.begun
+        if epoch:
+            turns.done(seconds)
+        else:
+            environment = records.environment()
+            facts = {key: environment[key] for key in ("packages", "backend", "devices")}
+            facts |= least_work(self.model, self.wanted.batch, self.wanted.precision)
+            turns.ready(parameters=parameters(self.model), first=seconds, **facts)
+
+
+def main() -> None:
+    wanted = turns.options()
+    keys = f"--model.depth {wanted.depth} --model.bottleneck {wanted.bottleneck} --train.precision {wanted.precision}"
+    (one,), _ = config.load([*keys.split(), "--model.unit", wanted.unit])
+    count, values = wanted.steps * wanted.batch, np.random.default_rng(0)
+    images, labels = values.integers(0, 256, (count, 32, 32, 3), np.uint8), values.integers(0, 10, count, np.int32)
+    batches = Batches(ImageSet("cifar10", images, labels, images, labels, 10), wanted.batch, seed=0, augment=True)
+    model = run.build(one.config, batches)
+    model.fit(
+        stream(batches, 0, TURNS * wanted.steps),
+        epochs=TURNS,
+        steps_per_epoch=wanted.steps,
+        shuffle=False,
+        callbacks=[Turns(wanted)],
+        verbose=0,
+    )
+
+
+if __name__ == "__main__":
+    main()

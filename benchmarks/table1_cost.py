@@ -1,0 +1,51 @@
+"""What Table 1 costs in device hours: 32 cells, 3 seeds, 200 epochs of 50,000 images, from measured speeds.
+
+    python benchmarks/training_speed.py --contenders jax 'jax*3' --out speed.jsonl [--unit baseline] [--depth 164 ...]
+    python benchmarks/table1_cost.py speed.jsonl
+
+The contenders of speed_keras.py count, the fastest of each network and unit; several side by side count together. What
+was not timed is taken to cost as much an operation as ResNet-110 with the same unit, or as `relu-ic-conv`; the output
+says so. Evaluation and compiling are not counted.
+"""
+
+import itertools
+import json
+import pathlib
+import statistics
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from speed_keras import least_work  # imports Keras
+
+import models
+
+UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
+IMAGES = 2 * 3 * 200 * 50_000  # data sets, seeds, epochs, training images
+
+
+def main(path: str) -> None:
+    fastest: dict[tuple, float] = {}
+    for line in pathlib.Path(path).read_text().splitlines():
+        record = json.loads(line)
+        key = record["depth"], record["bottleneck"] == "true", record["unit"]
+        rates = [statistics.median(r) for name, r in record["images_per_second"].items() if "-" not in name]
+        fastest[key] = max(*rates, fastest.get(key, 0))
+    hours = 0.0
+    for bottleneck, depth, unit in itertools.product((False, True), (110, 164), UNITS):
+        rate, how = fastest.get((depth, bottleneck, unit)), "measured"
+        if rate is None:
+            base = next(one for one in ((110, False, unit), (110, False, "relu-ic-conv")) if one in fastest)
+            ours, theirs = (
+                least_work(models.cifar_resnet(deep, "baseline", bottle), 1, "float32")["flops"]
+                for deep, bottle in ((depth, bottleneck), base[:2])
+            )
+            rate, how = fastest[base] * theirs / ours, f"scaled from ResNet-{base[0]}, {base[2]}"
+        cost = IMAGES / rate / 3600
+        hours += cost
+        print(f"ResNet-{'B-' if bottleneck else ''}{depth:3} {unit:13} {rate:9.1f} images/s, {cost:8.1f} h, {how}")
+    print(f"all 32 cells, 3 seeds: {hours:.0f} device hours")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,129 @@
+"""Images a second of training, contenders in turns on one machine.
+
+    python benchmarks/training_speed.py --contenders jax torch-eager torch-compile [--depth 110] [--unit baseline] ...
+
+A contender is a Keras backend (tensorflow, jax, torch: the training of train_cifar.py, its batches included) or a way
+of speed_torch.py behind `torch-`; `jax*3` is three of them side by side. All are started first, then each trains in its
+turn; shown are the median over the rounds, the least and the greatest. --ceilings measures what PyTorch gets out of the
+device in one copy and one matrix product, and shows the time that no program can go below. --out adds what was measured
+to a file, one JSON object a line. Contenders start with this Python, those of speed_torch.py with --torch_python.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).parent
+WANTED = ("depth", "bottleneck", "unit", "precision", "batch", "steps")
+
+
+class Contender:
+    """So many equal processes that train at the same time."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace):
+        kind, _, copies = name.partition("*")
+        backend, _, way = kind.partition("-")
+        python = arguments.torch_python if way else sys.executable
+        script = HERE / ("speed_torch.py" if way else "speed_keras.py")
+        wanted = {
+            key: getattr(arguments, key) for key in ("depth", "bottleneck", "unit", "precision", "batch", "steps")
+        }
+        options = [word for key, value in (wanted | {"way": way}).items() for word in (f"--{key}", str(value))]
+        environment = os.environ | {"KERAS_BACKEND": backend, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        self.name = name
+        self.processes = [
+            subprocess.Popen(
+                [python, str(script), *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+            for _ in range(int(copies or 1))
+        ]
+        self.images = arguments.batch * arguments.steps * len(self.processes)
+
+    def answers(self) -> list[dict]:
+        """What each process says next.
+
+        Raises:
+            SystemExit: one has ended.
+        """
+        lines = [process.stdout.readline() for process in self.processes]
+        if not all(lines):
+            sys.exit(f"error: --contenders: expected {self.name} to train, found that it ended")
+        return [json.loads(line) for line in lines]
+
+    def turn(self) -> float:
+        """Images a second."""
+        begun = time.perf_counter()
+        for process in self.processes:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        self.answers()
+        return self.images / (time.perf_counter() - begun)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--contenders", nargs="+", required=True)
+    parser.add_argument("--depth", type=int, default=110)
+    parser.add_argument("--bottleneck", choices=("false", "true"), default="false")
+    parser.add_argument("--unit", default="relu-ic-conv")
+    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=100, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ceilings", action="store_true")
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--torch_python", default=sys.executable)
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = options()
+    ceilings = Contender("torch-ceilings", arguments).answers()[0] if arguments.ceilings else None
+    contenders = [Contender(name, arguments) for name in arguments.contenders]
+    facts = {contender.name: contender.answers()[0] for contender in contenders}
+    if len({fact["parameters"] for fact in facts.values()}) != 1:
+        sys.exit(f"error: expected networks of as many parameters each, found {facts}")
+    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for _ in range(arguments.rounds):
+        for contender in contenders:
+            rates[contender.name].append(contender.turn())
+    for contender in contenders:
+        for process in contender.processes:
+            process.stdin.close()
+    network = f"ResNet-{'B-' if arguments.bottleneck == 'true' else ''}{arguments.depth}, {arguments.unit}"
+    print(f"{network}, {arguments.precision}, batch {arguments.batch}: images a second, median (least, greatest)")
+    if ceilings:
+        work = next(fact for fact in facts.values() if "flops" in fact)
+        floor = max(
+            work["flops"] / ceilings["matrix_flops_per_second"], work["bytes"] / ceilings["copy_bytes_per_second"]
+        )
+        print(f"{'no program above':24} {arguments.batch / floor:9.1f}, {1000 * floor:.2f} ms a step")
+    first = rates[arguments.contenders[0]]
+    for name, values in rates.items():
+        middle, copies = statistics.median(values), int(name.partition("*")[2] or 1)
+        ratio = statistics.median(a / b for a, b in zip(first, values, strict=True))
+        milliseconds = 1000 * arguments.batch * copies / middle
+        print(
+            f"{name:24} {middle:9.1f} ({min(values):.1f}, {max(values):.1f}), {milliseconds:.2f} ms a step, "
+            f"first turn {facts[name]['first']:.1f} s, {arguments.contenders[0]} is {ratio:.2f}x"
+        )
+    if arguments.out:
+        machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        settings = {key: value for key, value in vars(arguments).items() if key not in ("out", "torch_python")}
+        record = {"machine": machine, **settings, "ceilings": ceilings, "facts": facts, "images_per_second": rates}
+        with arguments.out.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()
