@@ -4,7 +4,9 @@
 
 Cells come in the order that answers most: ResNet-110 on CIFAR-10 (baseline and relu-ic-conv first), CIFAR-100,
 ResNet-B-110, the depth of 164, then further seeds. A cell counts when its 200 epochs are done. What the next slice goes
-on from is left in `OUT/state.tar.NN`, files of at most 15 MiB; the run directories beside them hold the records.
+on from is left in `OUT/state.tar.NN`, files of at most 15 MiB; the run directories beside them hold the records. With
+JAX the compiled programs are among it: the next slice need not compile, and takes the same kernels, none of those whose
+results differ from call to call, so that a run that goes on ends as one that never stopped.
 """
 
 import argparse
@@ -23,6 +25,12 @@ PART = 15 * 2**20
 UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
 NETWORKS = [("cifar10", False, 110), ("cifar100", False, 110), ("cifar10", True, 110), ("cifar100", True, 110)]
 NETWORKS += [(data, bottleneck, 164) for bottleneck in (False, True) for data in ("cifar10", "cifar100")]
+COMPILED = "compiled"
+JAX = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several runs on one GPU
+    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",  # their folder would be a part of what a program is found by
+    "XLA_FLAGS": "--xla_gpu_exclude_nondeterministic_ops=true",
+}
 GRACE = 20  # seconds that a run may take to end
 
 
@@ -46,13 +54,16 @@ def unpack(out: pathlib.Path) -> None:
 
 
 def pack(out: pathlib.Path) -> None:
-    """Leaves the records and the newest checkpoint of each run that has no end yet in files of at most 15 MiB."""
+    """Leaves the records, and of each run that has no end yet what it goes on from, in files of at most 15 MiB."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for config in sorted(out.glob("*/*/config.yaml")):
-            checkpoints = sorted(config.parent.glob("checkpoints/epoch-*.state"))
-            newest = [] if (config.parent / "checkpoints" / "model.keras").exists() else checkpoints[-1:]
-            for path in [*sorted(path for path in config.parent.iterdir() if path.is_file()), *newest]:
+            directory = config.parent
+            paths = [path for path in directory.iterdir() if path.is_file()]
+            if not ended(directory):
+                paths += sorted(directory.glob("checkpoints/epoch-*.state"))[-1:]
+                paths += directory.glob(f"{COMPILED}/*")
+            for path in sorted(paths):
                 archive.add(path, path.relative_to(out))
     data = content.getvalue()
     for old in out.glob("state.tar.*"):
@@ -70,7 +81,7 @@ def run(jobs: list[tuple[str, str]], seconds: float, out: pathlib.Path, side_by_
     end = time.monotonic() + seconds - GRACE
     left = iter([(name, options) for name, options in jobs if not ended(out / name)])
     running: dict[str, subprocess.Popen] = {}
-    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ  # JAX: several runs on one GPU
+    environment = JAX | os.environ
     code = 0
     while time.monotonic() < end and not code:
         for name in [name for name, process in running.items() if process.poll() is not None]:
@@ -82,7 +93,9 @@ def run(jobs: list[tuple[str, str]], seconds: float, out: pathlib.Path, side_by_
             (out / name).mkdir(parents=True, exist_ok=True)
             with (out / name / "log.txt").open("a") as log:
                 command = [sys.executable, "train_cifar.py", *options.split(), "--out", str(out.absolute())]
-                running[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+                compiled = {"JAX_COMPILATION_CACHE_DIR": str((out / name / COMPILED).absolute())}
+                process = subprocess.Popen(command, cwd=ROOT, env=environment | compiled, stdout=log, stderr=log)
+                running[name] = process
         if not running:
             break
         time.sleep(0.2)

@@ -88,7 +88,8 @@ class TrainConfig:
         precision: mixed_bfloat16 keeps variables, statistics and logits in float32
         strategy: mirrored shares each batch among all devices (JAX)
         jit_compile: XLA; auto leaves it to Keras
-        steps_per_call: steps that one call of the device does; auto: many on an accelerator with JAX, else 1
+        steps_per_call: steps that one call of the device does, and after which a run looks whether to stop; auto: many
+            on an accelerator with JAX, else 1
         tensorboard: log for TensorBoard too, into the run directory
     """
 
