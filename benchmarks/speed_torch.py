@@ -20,6 +20,7 @@ from torch import nn
 from models.cifar import units_per_stage
 from models.units import Ordering
 
+WAYS = ("eager", "compile", "reduce-overhead", "graph", "compile-graph", "ceilings")
 RATE, L2 = 0.05, 1e-4
 
 
@@ -156,6 +157,8 @@ def fastest(work, device):
 
 def main() -> None:
     wanted = turns.options()
+    if wanted.way not in WAYS:
+        sys.exit(f"error: expected torch- and one of {', '.join(WAYS)}, found {wanted.way}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_float32_matmul_precision("high")  # TF32, as XLA takes it
     torch.backends.cudnn.benchmark = True

@@ -46,8 +46,8 @@ def check(config: Config, images: ImageSet) -> None:
             f"{batch}, and the {tests} test images, found {found} devices"
         )
     steps, call = count // batch, train.steps_per_call
-    if call not in ("auto", 1) and (backend == "torch" or train.jit_compile is False):
-        raise UserError(f"train.steps_per_call: expected 1 on torch, or without train.jit_compile, found {call}")
+    if call not in ("auto", 1) and (backend == "torch" or (backend == "jax" and train.jit_compile is False)):
+        raise UserError(f"train.steps_per_call: expected 1 on torch, and on jax without jit_compile, found {call}")
     if call != "auto" and steps % call:
         raise UserError(f"train.steps_per_call: expected a divisor of the {steps} steps of an epoch, found {call}")
 
