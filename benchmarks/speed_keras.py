@@ -1,6 +1,7 @@
 """A contender of training_speed.py: `models` by the training of train_cifar.py, batches made on the way.
 
-The backend is that of KERAS_BACKEND.
+The backend is that of KERAS_BACKEND. Ways: stock, the same network from stock Keras layers; baseline, the unit of that
+name instead; floor, the unit without normalization and dropout.
 """
 
 import math
@@ -19,6 +20,8 @@ import_keras()
 import keras  # noqa: E402
 import turns  # noqa: E402
 
+from iclayer import fused  # noqa: E402
+from models import UNITS  # noqa: E402
 from training import config, records, run  # noqa: E402
 from training.data import Batches, ImageSet, stream  # noqa: E402
 
@@ -70,10 +73,21 @@ class Turns(keras.callbacks.Callback):
             turns.ready(parameters=parameters(self.model), first=seconds, **facts)
 
 
+def unit(wanted):
+    """The ordering that is trained."""
+    if wanted.way == "baseline":
+        return "baseline"
+    if wanted.way == "floor":
+        return " ".join(word for word in UNITS[wanted.unit].split() if word not in ("bn", "dropout", "ic"))
+    return wanted.unit
+
+
 def main() -> None:
     wanted = turns.options()
+    if wanted.way == "stock":
+        fused.BatchNormalization.fused = fused.Dropout.cheap = lambda *arguments: False
     keys = f"--model.depth {wanted.depth} --model.bottleneck {wanted.bottleneck} --train.precision {wanted.precision}"
-    (one,), _ = config.load([*keys.split(), "--model.unit", wanted.unit])
+    (one,), _ = config.load([*keys.split(), "--model.unit", unit(wanted)])
     count, values = wanted.steps * wanted.batch, np.random.default_rng(0)
     images, labels = values.integers(0, 256, (count, 32, 32, 3), np.uint8), values.integers(0, 10, count, np.int32)
     batches = Batches(ImageSet("cifar10", images, labels, images, labels, 10), wanted.batch, seed=0, augment=True)

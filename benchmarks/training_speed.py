@@ -20,6 +20,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
+WAYS = ("stock", "baseline", "floor")  # of speed_keras.py
 WANTED = ("depth", "bottleneck", "unit", "precision", "batch", "steps")
 
 
@@ -28,9 +29,9 @@ class Contender:
 
     def __init__(self, name: str, arguments: argparse.Namespace):
         kind, _, copies = name.partition("*")
-        backend, _, way = kind.partition("-")
-        python = arguments.torch_python if way else sys.executable
-        script = HERE / ("speed_torch.py" if way else "speed_keras.py")
+        peer = kind.startswith("torch-")
+        backend, way = ("torch", kind[6:]) if peer else ("tensorflow", kind) if kind in WAYS else (kind, "")
+        python, script = (arguments.torch_python, "speed_torch.py") if peer else (sys.executable, "speed_keras.py")
         wanted = {
             key: getattr(arguments, key) for key in ("depth", "bottleneck", "unit", "precision", "batch", "steps")
         }
@@ -39,7 +40,7 @@ class Contender:
         self.name = name
         self.processes = [
             subprocess.Popen(
-                [python, str(script), *options],
+                [python, str(HERE / script), *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -91,7 +92,7 @@ def main() -> None:
     ceilings = Contender("torch-ceilings", arguments).answers()[0] if arguments.ceilings else None
     contenders = [Contender(name, arguments) for name in arguments.contenders]
     facts = {contender.name: contender.answers()[0] for contender in contenders}
-    if len({fact["parameters"] for fact in facts.values()}) != 1:
+    if len({fact["parameters"] for name, fact in facts.items() if name != "floor"}) > 1:
         sys.exit(f"error: expected networks of as many parameters each, found {facts}")
     rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for _ in range(arguments.rounds):

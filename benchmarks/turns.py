@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -31,7 +32,8 @@ def wait() -> bool:
 
 
 def done(seconds: float) -> None:
-    print(json.dumps({"seconds": seconds}), flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "peak_mib": peak}), flush=True)
 
 
 def take(train: Callable[[], None]) -> None:

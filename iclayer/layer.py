@@ -4,6 +4,8 @@ import math
 
 import keras
 
+from iclayer.fused import BatchNormalization, Dropout
+
 NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
 
 
@@ -63,7 +65,7 @@ def normalization_layer(
     check_arguments(normalization=normalization, momentum=momentum, epsilon=epsilon)
     common = {"epsilon": epsilon, "axis": axis, "center": center, "scale": scale, **kwargs}
     if normalization == "batch":
-        return keras.layers.BatchNormalization(momentum=momentum, **common)
+        return BatchNormalization(momentum=momentum, **common)
     if normalization == "layer":
         return keras.layers.LayerNormalization(**common)
     if normalization == "none":
@@ -137,7 +139,7 @@ class IC(keras.layers.Layer):
         self.scale = scale
         self.seed = seed
         self.supports_masking = True
-        self.dropout = keras.layers.Dropout(rate, seed=seed, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(rate, seed=seed, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape):
         rank = len(input_shape)
@@ -164,8 +166,11 @@ class IC(keras.layers.Layer):
         self.norm.build(input_shape)
 
     def call(self, inputs, training=None, mask=None):
-        masked = {"mask": mask} if self.normalization == "batch" else {}
-        return self.dropout(self.norm(inputs, training=training, **masked), training=training)
+        if self.normalization != "batch":
+            return self.dropout(self.norm(inputs, training=training), training=training)
+        if self.norm.fused(inputs.shape, training, mask) and self.dropout.cheap(training):
+            return self.dropout.drop(self.norm.normalize(inputs, gain=1 / (1 - self.rate)))
+        return self.dropout(self.norm(inputs, training=training, mask=mask), training=training)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 import keras
 
 from iclayer import IC, normalization_layer
+from iclayer.fused import Dropout
 from iclayer.layer import check_arguments
 
 UNITS = {
@@ -129,7 +130,7 @@ class LayerFactory:
         if kind == "bn":
             return normalization_layer(channels=channels, name=name, **self.norm)
         if kind == "dropout":
-            return keras.layers.Dropout(self.rate, seed=self._seed(name), name=name)
+            return Dropout(self.rate, seed=self._seed(name), name=name)
         if kind == "ic":
             return IC(self.rate, seed=self._seed(name), name=name, **self.norm)
         return keras.layers.Conv2D(
