@@ -1,53 +1,40 @@
 """Batch normalization and dropout that train with fast kernels on TensorFlow; on other backends they are Keras' own.
 
-Normalization is TensorFlow's fused kernel where Keras composes a chain of passes. A dropout mask takes one random byte
-an activation, a quarter of what Keras draws, and stays a byte until the backward pass.
+Normalization is TensorFlow's fused kernel where Keras composes a chain of passes; dropout is one pass that computes its
+mask where it is needed.
 """
 
-import keras
+import functools
 
-MOST = 255 / 256  # the highest rate that a byte can say
+import keras
+import numpy as np
 
 
 @keras.saving.register_keras_serializable(package="iclayer")
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, with TensorFlow's fused kernel in training where that fits.
 
-    It fits channels_last inputs of rank 2 to 5 without a mask; else this is Keras' own path. Both give the same
-    outputs, gradients and moving statistics but for rounding: the moving variance is the batch's divided by n, as Keras
-    has it, where the kernel divides by n - 1.
+    It fits channels_last inputs of rank 2 or more, of at most 32 bits, without a mask; else this is Keras' own path.
+    Both give the same outputs, gradients and moving statistics but for rounding: the moving variance is the batch's
+    divided by n, as Keras has it, where the kernel divides by n - 1.
     """
 
-    def fused(self, shape, training, mask=None):
-        """Whether the fused kernel does it."""
-        last = self.axis in (-1, len(shape) - 1)
-        plain = mask is None and not (self.renorm or self.synchronized)
-        fits = last and 2 <= len(shape) <= 5 and plain
-        return bool(training) and self.trainable and fits and keras.backend.backend() == "tensorflow"
-
     def call(self, inputs, training=None, mask=None):
-        if self.fused(inputs.shape, training, mask):
-            return self.normalize(inputs)
+        last = self.axis in (-1, len(inputs.shape) - 1)
+        narrow = keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
+        plain = mask is None and not (self.renorm or self.synchronized)
+        fits = last and narrow and plain and keras.backend.backend() == "tensorflow"
+        if training and self.trainable and fits:
+            return self._normalize(inputs)
         return super().call(inputs, training=training, mask=mask)
 
-    def normalize(self, inputs, gain=1.0):
-        """`gain` times what the layer gives in training; updates the moving statistics.
-
-        Args:
-            inputs: a tensor that `fused` allows.
-            gain: float.
-
-        Returns:
-            A tensor of the shape and dtype of `inputs`.
-        """
+    def _normalize(self, inputs):
         import tensorflow as tf
 
         channels, shape = inputs.shape[-1], tf.shape(inputs)
         x = inputs if len(inputs.shape) == 4 else tf.reshape(inputs, [shape[0], -1, 1, channels])
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
         beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
-        if gain != 1:
-            gamma, beta = gain * gamma, gain * beta
         unused = tf.zeros([0])
         out, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x, scale=gamma, offset=beta, mean=unused, variance=unused, epsilon=self.epsilon, is_training=True
@@ -61,64 +48,60 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="iclayer")
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout`, with cheaper masks on TensorFlow.
+    """`keras.layers.Dropout`, in one pass on TensorFlow: see `drop`.
 
-    An activation is dropped where a random byte is below a threshold. 256 times the rate is seldom an integer, so each
-    unit (each place of an example) draws its threshold in each call from the two integers around it: each activation is
-    dropped with probability `rate`, to 1/65,536. The units of an example are independent; two examples of a batch
-    share a unit's threshold, a correlation of at most 1 / (262,144 rate (1 - rate)), at rate 0.05 of 0.00005.
-
-    The bits are those of Philox with the layer's seed as the key and its count of calls in the counter.
+    Its random numbers are a function of the layer's seed, its count of calls, and the activation's place.
     """
 
-    def cheap(self, training):
-        """Whether a mask of bytes does it."""
-        fits = 0 < self.rate <= MOST and self.noise_shape is None
-        return bool(training) and fits and keras.backend.backend() == "tensorflow"
-
     def call(self, inputs, training=False):
-        if self.cheap(training):
-            return self.drop(inputs, 1 / (1 - self.rate))
-        return super().call(inputs, training=training)
+        if not training or keras.backend.backend() != "tensorflow" or self.noise_shape is not None or self.rate == 1:
+            return super().call(inputs, training=training)
+        return drop(inputs, self.rate, self.seed_generator.next()) if self.rate else inputs
 
-    def drop(self, inputs, gain=1.0):
-        """`gain` times the activations that stay, and 0 for those that are dropped.
 
-        Args:
-            inputs: a tensor of rank 1 or more.
-            gain: float.
+def drop(inputs, rate, seed):
+    """Inverted dropout whose mask is computed where it is needed, in the forward and in the backward pass.
 
-        Returns:
-            A tensor of the shape and dtype of `inputs`.
-        """
-        import tensorflow as tf
+    An activation is dropped where a hash of its place is below `rate`: the finalizer of MurmurHash3 (Appleby 2011),
+    twice, with a random key before each. XLA makes one loop over the activations of it, on any device; no mask is
+    stored, and no random number for it.
 
-        kept = self.kept(inputs)
+    Args:
+        inputs: a float tensor of less than 2**32 elements.
+        rate: float, 0 <= rate < 1, kept to 2**-32.
+        seed: int64 tensor (2,): a key, and a number that no other call with this key has.
 
-        def times_kept(x):
-            factor = tf.cast(kept, x.dtype)
-            return x * (factor if gain == 1 else factor * tf.cast(gain, x.dtype))
+    Returns:
+        A tensor of the shape and dtype of `inputs`.
+    """
+    import tensorflow as tf
 
-        @tf.custom_gradient
-        def masked(x):  # so that a byte an activation waits for the backward pass
-            return times_kept(x), times_kept
+    seed = tf.bitcast(seed, tf.uint64)
+    keys = tf.raw_ops.StatelessRandomUniformFullIntV2(  # Philox (Salmon et al. 2011)
+        shape=[2], key=seed[:1], counter=seed * [0, 1], alg=1, dtype=tf.uint32
+    )
 
-        return masked(inputs)
+    @tf.custom_gradient
+    def dropped(x):
+        return _kernel()(x, keys, rate), lambda gradient: _kernel()(gradient, keys, rate)
 
-    def kept(self, inputs):
-        """Bool tensor of the shape of `inputs`: what stays in this call."""
-        import tensorflow as tf
+    return dropped(inputs)
 
-        shape = tf.shape(inputs)
-        units = inputs.shape[1:].num_elements()
-        if units is None:
-            units = tf.reduce_prod(shape[1:])
-        words = (units + 3) // 4
-        seed = tf.bitcast(self.seed_generator.next(), tf.uint64)
-        bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=[shape[0] + 1, words], key=seed[:1], counter=seed * [0, 1], alg=1, dtype=tf.uint32
-        )
-        bits = tf.reshape(tf.bitcast(bits, tf.uint8), [shape[0] + 1, -1])
-        lower, rest = divmod(round(self.rate * 65536), 256)
-        threshold = lower + tf.cast(bits[0] < rest, tf.uint8)
-        return tf.reshape((bits[1:] >= threshold)[:, :units], shape)
+
+@functools.cache
+def _kernel():
+    import tensorflow as tf
+
+    def finalize(z):
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, np.uint32(shift))) * np.uint32(factor)
+        return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, np.uint32(16)))
+
+    @tf.function(jit_compile=True, autograph=False)
+    def kernel(x, keys, rate):
+        places = tf.cast(tf.range(tf.size(x)), tf.uint32)
+        z = finalize(tf.bitwise.bitwise_xor(finalize(places + keys[0]), keys[1]))
+        kept = tf.reshape(z, tf.shape(x)) >= np.uint32(min(round(rate * 2**32), 2**32 - 1))
+        return tf.where(kept, x * tf.cast(1 / (1 - rate), x.dtype), tf.zeros([], x.dtype))
+
+    return kernel

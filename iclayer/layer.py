@@ -166,11 +166,8 @@ class IC(keras.layers.Layer):
         self.norm.build(input_shape)
 
     def call(self, inputs, training=None, mask=None):
-        if self.normalization != "batch":
-            return self.dropout(self.norm(inputs, training=training), training=training)
-        if self.norm.fused(inputs.shape, training, mask) and self.dropout.cheap(training):
-            return self.dropout.drop(self.norm.normalize(inputs, gain=1 / (1 - self.rate)))
-        return self.dropout(self.norm(inputs, training=training, mask=mask), training=training)
+        masked = {"mask": mask} if self.normalization == "batch" else {}
+        return self.dropout(self.norm(inputs, training=training, **masked), training=training)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -76,9 +76,10 @@ def test_rate_0_and_inference_are_exactly_the_normalization(normalization, rate,
     x = normal()
     ours = moved(IC(rate, normalization, momentum=0.9, epsilon=1e-2), x)
     stock = moved(STOCK[normalization](), x)
-    np.testing.assert_array_equal(ours(x, training=training), stock(x, training=training))
+    tolerance = 1e-5 if training and normalization == "batch" else 0  # another kernel: see test_fused.py
+    np.testing.assert_allclose(ours(x, training=training), stock(x, training=training), rtol=0, atol=tolerance)
     for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
 @settings(max_examples=25, deadline=None)
