@@ -10,6 +10,7 @@ from iclayer import IC
 from iclayer.fused import BatchNormalization, Dropout, drop
 
 tf = pytest.importorskip("tensorflow")
+EXACT = keras.layers.BatchNormalization
 
 
 def trained(layer, x, gradient):
@@ -38,15 +39,17 @@ def test_normalization_is_that_of_keras(shape, policy, momentum, epsilon, flags,
     values = np.random.default_rng(data.draw(st.integers(0, 9)))
     x, gradient = (values.normal(1.0, 2.0, shape).astype("float32") for _ in "xy")
     arguments = {"axis": axis, "momentum": momentum, "epsilon": epsilon, "center": flags[0], "scale": flags[1]}
-    ours, stock = (kind(**arguments, dtype=policy) for kind in (BatchNormalization, keras.layers.BatchNormalization))
-    for layer in (ours, stock):
+    found = []
+    for kind, dtype in ((BatchNormalization, policy), (keras.layers.BatchNormalization, policy), (EXACT, "float64")):
+        layer = kind(**arguments, dtype=dtype)
         layer.build(shape)
         start = np.random.default_rng(0)
         layer.set_weights([start.uniform(0.5, 2.0, weight.shape) for weight in layer.get_weights()])
+        found.append(trained(layer, x.astype("float64" if dtype == "float64" else "float32"), gradient))
     tolerance = 1e-5 if policy in ("float32", "float64") else 3e-2
-    for a, b in zip(trained(ours, x, gradient), trained(stock, x, gradient), strict=True):
-        scale = max(1.0, np.abs(b).max())
-        np.testing.assert_allclose(a / scale, b / scale, rtol=0, atol=tolerance)
+    for ours, stock, exact in zip(*found, strict=True):
+        limit = tolerance * max(1.0, np.abs(exact).max()) + 3 * np.abs(stock - exact).max()
+        np.testing.assert_allclose(ours, exact, rtol=0, atol=limit)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
