@@ -2,11 +2,13 @@
 
     python benchmarks/training_speed.py --contenders jax torch-eager torch-compile [--depth 110] [--unit baseline] ...
 
-A contender is a Keras backend (tensorflow, jax, torch: the training of train_cifar.py, its batches included) or a way
-of speed_torch.py behind `torch-`; `jax*3` is three of them side by side. All are started first, then each trains in its
-turn; shown are the median over the rounds, the least and the greatest. --ceilings measures what PyTorch gets out of the
-device in one copy and one matrix product, and shows the time that no program can go below. --out adds what was measured
-to a file, one JSON object a line. Contenders start with this Python, those of speed_torch.py with --torch_python.
+A contender is a Keras backend (tensorflow, jax, torch: the training of train_cifar.py, its batches included), a way of
+speed_keras.py on TensorFlow, or one of speed_torch.py behind `torch-`; `jax*3` is three of them side by side. All are
+started first, then each trains in its turn; shown are the median over the rounds, the least and the greatest, and the
+most memory held. --start_up measures something else: the seconds from the start of a contender, alone, to the end of
+its first step. --ceilings measures what PyTorch gets out of the device in one copy and one matrix product, and shows
+the time that no program can go below. --out adds what was measured to a file, one JSON object a line. Contenders start
+with this Python, those of speed_torch.py with --torch_python.
 """
 
 import argparse
@@ -61,14 +63,19 @@ class Contender:
             sys.exit(f"error: --contenders: expected {self.name} to train, found that it ended")
         return [json.loads(line) for line in lines]
 
-    def turn(self) -> float:
-        """Images a second."""
+    def turn(self) -> tuple[float, float]:
+        """Images a second; and the most MiB that the processes have held."""
         begun = time.perf_counter()
         for process in self.processes:
             process.stdin.write("\n")
             process.stdin.flush()
-        self.answers()
-        return self.images / (time.perf_counter() - begun)
+        peak = sum(answer["peak_mib"] for answer in self.answers())
+        return self.images / (time.perf_counter() - begun), peak
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.stdin.close()
+            process.wait()
 
 
 def options() -> argparse.Namespace:
@@ -81,26 +88,60 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=100, help="of a turn")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--start_up", action="store_true")
     parser.add_argument("--ceilings", action="store_true")
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--torch_python", default=sys.executable)
     return parser.parse_args()
 
 
+def start_up(arguments: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds from the start to the end of the first step, of each contender in turns."""
+    arguments.steps = 1
+    seconds: dict[str, list[float]] = {name: [] for name in arguments.contenders}
+    for _ in range(arguments.rounds):
+        for name in arguments.contenders:
+            begun = time.perf_counter()
+            contender = Contender(name, arguments)
+            contender.answers()
+            seconds[name].append(time.perf_counter() - begun)
+            contender.end()
+    return seconds
+
+
+def write(path: pathlib.Path, arguments: argparse.Namespace, **found: object) -> None:
+    """Adds a line to the file."""
+    machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    settings = {key: value for key, value in vars(arguments).items() if key not in ("out", "torch_python")}
+    with path.open("a") as file:
+        file.write(json.dumps({"machine": machine, **settings, **found}) + "\n")
+
+
 def main() -> None:
     arguments = options()
+    if arguments.start_up:
+        seconds = start_up(arguments)
+        for name, values in seconds.items():
+            ratio = statistics.median(a / b for a, b in zip(seconds[arguments.contenders[0]], values, strict=True))
+            spread = f"({min(values):.1f}, {max(values):.1f})"
+            middle = statistics.median(values)
+            print(f"{name:24} {middle:6.1f} s {spread}, {arguments.contenders[0]} needs {ratio:.2f} of it")
+        if arguments.out:
+            write(arguments.out, arguments, seconds=seconds)
+        return
     ceilings = Contender("torch-ceilings", arguments).answers()[0] if arguments.ceilings else None
     contenders = [Contender(name, arguments) for name in arguments.contenders]
     facts = {contender.name: contender.answers()[0] for contender in contenders}
     if len({fact["parameters"] for name, fact in facts.items() if name != "floor"}) > 1:
         sys.exit(f"error: expected networks of as many parameters each, found {facts}")
     rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    peaks: dict[str, float] = {}
     for _ in range(arguments.rounds):
         for contender in contenders:
-            rates[contender.name].append(contender.turn())
+            rate, peaks[contender.name] = contender.turn()
+            rates[contender.name].append(rate)
     for contender in contenders:
-        for process in contender.processes:
-            process.stdin.close()
+        contender.end()
     network = f"ResNet-{'B-' if arguments.bottleneck == 'true' else ''}{arguments.depth}, {arguments.unit}"
     print(f"{network}, {arguments.precision}, batch {arguments.batch}: images a second, median (least, greatest)")
     if ceilings:
@@ -116,14 +157,11 @@ def main() -> None:
         milliseconds = 1000 * arguments.batch * copies / middle
         print(
             f"{name:24} {middle:9.1f} ({min(values):.1f}, {max(values):.1f}), {milliseconds:.2f} ms a step, "
-            f"first turn {facts[name]['first']:.1f} s, {arguments.contenders[0]} is {ratio:.2f}x"
+            f"{peaks[name]:.0f} MiB, {arguments.contenders[0]} is {ratio:.2f}x"
         )
     if arguments.out:
-        machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-        settings = {key: value for key, value in vars(arguments).items() if key not in ("out", "torch_python")}
-        record = {"machine": machine, **settings, "ceilings": ceilings, "facts": facts, "images_per_second": rates}
-        with arguments.out.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        found = {"ceilings": ceilings, "facts": facts, "images_per_second": rates, "peak_mib": peaks}
+        write(arguments.out, arguments, **found)
 
 
 if __name__ == "__main__":
