@@ -1,0 +1,77 @@
+"""Tables of the README, from what the benchmarks recorded.
+
+python benchmarks/table.py [benchmarks/results]
+"""
+
+import json
+import pathlib
+import statistics
+import sys
+
+from tabulate import tabulate
+
+NAMES = {"tensorflow": "this repository", "stock": "stock Keras layers", "floor": "without normalization and dropout"}
+NAMES |= {"baseline": "this repository, `baseline`", "torch-eager": "PyTorch"}
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median (least, greatest)."""
+    middle, least, greatest = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
+    return f"{middle} ({least}, {greatest})"
+
+
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """Median of the ratios round by round."""
+    return f"{statistics.median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}"
+
+
+def network(record: dict) -> str:
+    bottleneck = "B-" if record["bottleneck"] == "true" else ""
+    return f"ResNet-{bottleneck}{record['depth']}, {record['precision'].replace('mixed_', '')}"
+
+
+def training(records: list[dict]) -> str:
+    """Images a second of training; the first contender of a record is held against each."""
+    rows = []
+    for record in records:
+        first = record["contenders"][0]
+        for name, values in record.get("images_per_second", {}).items():
+            memory = f"{record['peak_mib'][name]:.0f}"
+            ours = ratio(record["images_per_second"][first], values)
+            rows.append([network(record), NAMES.get(name, name), spread(values, 0), ours, memory])
+    return tabulate(rows, ("network", "training", "images/s", "ours over it", "peak MiB"), "pipe", colalign=PLACES)
+
+
+def start_up(records: list[dict]) -> str:
+    """Seconds from the start of the process to the end of the first step."""
+    rows = []
+    for record in records:
+        first = record["contenders"][0]
+        for name, values in record.get("seconds", {}).items():
+            ours = ratio(record["seconds"][first], values)
+            rows.append([network(record), NAMES.get(name, name), spread(values, 1), ours])
+    return tabulate(rows, ("network", "start", "s", "ours over it"), "pipe", colalign=PLACES[:4])
+
+
+def layers(times: dict[str, dict[str, list[float]]]) -> str:
+    """Milliseconds of a layer, forward and backward."""
+    rows = [
+        [shape, name, spread(values, 2), ratio(found["stock"], values)]
+        for shape, found in times.items()
+        for name, values in found.items()
+    ]
+    return tabulate(rows, ("shape", "layer", "ms", "times as fast as stock"), "pipe", colalign=PLACES[:4])
+
+
+PLACES = ("left", "left", "right", "right", "right")
+
+
+def main(folder: str = "benchmarks/results") -> None:
+    path = pathlib.Path(folder)
+    records = [json.loads(line) for line in (path / "training.jsonl").read_text().splitlines()]
+    times = json.loads((path / "layers.json").read_text())["milliseconds"]
+    print("\n\n".join((training(records), start_up(records), layers(times))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
