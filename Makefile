@@ -1,6 +1,7 @@
 # Each target sets up what it needs: a virtual environment in .venv with the pinned packages.
 PYTHON ?= python3
 BIN := .venv/bin
+SPEED := $(BIN)/python benchmarks/training_speed.py --out benchmarks/results/training.jsonl --torch_python .venv-torch/bin/python
 
 .PHONY: demo test test-jax test-torch lint bench clean
 
@@ -40,9 +41,18 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed
-	@echo "Measuring what checkpoints and records cost, about three minutes ..."
+bench: .venv/installed .venv-torch/installed
+	@echo "Measuring into benchmarks/results, about half an hour; leave the machine alone ..."
 	$(BIN)/python benchmarks/checkpoint_cost.py
+	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/layer_speed.py --out benchmarks/results/layers.json
+	$(BIN)/python benchmarks/whitening.py --out benchmarks/results
+	rm -f benchmarks/results/training.jsonl
+	$(SPEED) --contenders tensorflow stock baseline floor torch-eager --depth 20 --steps 20 --rounds 7
+	$(SPEED) --contenders tensorflow stock torch-eager --depth 20 --steps 20 --precision mixed_bfloat16
+	$(SPEED) --contenders tensorflow stock --depth 110 --start_up
+	$(SPEED) --contenders tensorflow stock baseline floor torch-eager --depth 110 --steps 4
+	$(BIN)/python benchmarks/table.py
 
 clean:
 	rm -rf .venv .venv-jax .venv-torch

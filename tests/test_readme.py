@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import models
+from benchmarks import table
 from training import analysis, records, report
 
 README = pathlib.Path("README.md").read_text()
@@ -58,8 +59,14 @@ def test_the_tables_are_what_the_report_of_the_records_says(folder, tmp_path):
     shown = re.findall(rf"<!-- {folder} -->\n(.*?)<!-- /{folder} -->", README, re.DOTALL)
     assert shown
     report.write(pathlib.Path(folder), tmp_path)
-    for table in shown:
-        assert table in (tmp_path / "report.md").read_text()
+    for part in shown:
+        assert part in (tmp_path / "report.md").read_text()
+
+
+def test_the_speeds_are_those_that_were_recorded(capsys):
+    table.main()
+    shown = re.search(r"<!-- benchmarks/results -->\n(.*?)<!-- /benchmarks/results -->", README, re.DOTALL)
+    assert shown.group(1) == capsys.readouterr().out
 
 
 def test_the_report_of_the_records_is_the_one_beside_them(tmp_path):
