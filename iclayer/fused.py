@@ -67,7 +67,7 @@ def drop(inputs, rate, seed):
     stored, and no random number for it.
 
     Args:
-        inputs: a float tensor of less than 2**32 elements.
+        inputs: a float tensor of less than 2**31 elements.
         rate: float, 0 <= rate < 1, kept to 2**-32.
         seed: int64 tensor (2,): a key, and a number that no other call with this key has.
 

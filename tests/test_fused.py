@@ -10,7 +10,7 @@ from iclayer import IC
 from iclayer.fused import BatchNormalization, Dropout, drop
 
 tf = pytest.importorskip("tensorflow")
-EXACT = keras.layers.BatchNormalization
+STOCK = keras.layers.BatchNormalization
 
 
 def trained(layer, x, gradient):
@@ -40,7 +40,7 @@ def test_normalization_is_that_of_keras(shape, policy, momentum, epsilon, flags,
     x, gradient = (values.normal(1.0, 2.0, shape).astype("float32") for _ in "xy")
     arguments = {"axis": axis, "momentum": momentum, "epsilon": epsilon, "center": flags[0], "scale": flags[1]}
     found = []
-    for kind, dtype in ((BatchNormalization, policy), (keras.layers.BatchNormalization, policy), (EXACT, "float64")):
+    for kind, dtype in ((BatchNormalization, policy), (STOCK, policy), (STOCK, "float64")):
         layer = kind(**arguments, dtype=dtype)
         layer.build(shape)
         start = np.random.default_rng(0)
@@ -104,12 +104,12 @@ def test_activations_calls_and_layers_are_independent(rate):
     dropped = masks(rate, (64, 16, 16, 32), 12).astype("float32")
     other = masks(rate, (64, 16, 16, 32), 12, seed=1).astype("float32")
     flat = dropped.reshape(12, -1)
-    found = {f"lag {lag}": correlation(flat[:, :-lag], flat[:, lag:], rate) for lag in (1, 2, 3, 7, 16, 32, 512, 8192)}
-    found |= {f"lag {2**k}": correlation(flat[:, : -(2**k)], flat[:, 2**k :], rate) for k in range(19)}
+    lags = (3, 7, *(2**k for k in range(19)))
+    found = {f"lag {lag}": correlation(flat[:, :-lag], flat[:, lag:], rate) for lag in lags}
     found |= {f"call {k} later": correlation(dropped[:-k], dropped[k:], rate) for k in (1, 2, 3, 5)}
     found |= {f"another layer, {k} later": correlation(dropped[k:], other[: 12 - k], rate) for k in (0, 1, 2)}
     worst = max(found, key=lambda name: abs(found[name]))
-    assert abs(found[worst]) < 6, worst  # 31 of them: a right layer fails once in 16 million
+    assert abs(found[worst]) < 6, worst  # of 28: a right layer fails once in 18 million
     together = (flat[:, :-2] * flat[:, 1:-1] * flat[:, 2:]).mean()  # three in a row
     assert abs(together - rate**3) < 6 * np.sqrt(rate**3 / flat.size)
 
