@@ -48,10 +48,17 @@ bench: .venv/installed .venv-torch/installed
 	$(BIN)/python benchmarks/layer_speed.py --out benchmarks/results/layers.json
 	$(BIN)/python benchmarks/whitening.py --out benchmarks/results
 	rm -f benchmarks/results/training.jsonl
-	$(SPEED) --contenders tensorflow stock baseline floor torch-eager --depth 20 --steps 20 --rounds 7
-	$(SPEED) --contenders tensorflow stock torch-eager --depth 20 --steps 20 --precision mixed_bfloat16
 	$(SPEED) --contenders tensorflow stock --depth 110 --start_up
 	$(SPEED) --contenders tensorflow stock baseline floor torch-eager --depth 110 --steps 4
+	$(SPEED) --contenders tensorflow stock torch-eager --depth 110 --steps 4 --precision mixed_bfloat16
+	$(SPEED) --contenders tensorflow stock baseline --depth 56 --steps 8
+	$(SPEED) --contenders tensorflow stock baseline floor torch-eager torch-compile --depth 20 --steps 20 --rounds 7
+	$(SPEED) --contenders tensorflow stock torch-eager --depth 20 --steps 20 --precision mixed_bfloat16
+	$(SPEED) --contenders tensorflow stock baseline --depth 20 --steps 40 --batch 32
+	$(SPEED) --contenders tensorflow stock baseline --depth 20 --steps 10 --batch 128
+	$(SPEED) --contenders tensorflow stock baseline --depth 20 --steps 5 --batch 256
+	$(SPEED) --contenders tensorflow stock baseline torch-eager --depth 20 --steps 10 --threads 1
+	$(SPEED) --contenders tensorflow xla calls-of-10 --depth 20 --steps 20
 	$(BIN)/python benchmarks/table.py
 
 clean:

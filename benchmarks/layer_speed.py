@@ -24,6 +24,7 @@ import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import iclayer  # noqa: E402
+from benchmarks import machine  # noqa: E402
 from iclayer import fused  # noqa: E402
 from training import records  # noqa: E402
 
@@ -84,9 +85,9 @@ def main() -> None:
         found[str(shape)] = times
     print(f"IC, geometric mean: {math.prod(ratios) ** (1 / len(ratios)):.2f}x, least {min(ratios):.2f}x")
     if arguments.out:
-        environment = records.environment()
-        machine = {key: environment[key] for key in ("commit", "dirty", "packages", "devices", "machine", "host_cores")}
-        arguments.out.write_text(json.dumps({"machine": machine, "milliseconds": found}, indent=1) + "\n")
+        kept = ("commit", "dirty", "packages")
+        facts = machine.describe() | {key: value for key, value in records.environment().items() if key in kept}
+        arguments.out.write_text(json.dumps({"machine": facts, "milliseconds": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

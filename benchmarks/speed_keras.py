@@ -1,7 +1,8 @@
 """A contender of training_speed.py: `models` by the training of train_cifar.py, batches made on the way.
 
-The backend is that of KERAS_BACKEND. Ways: stock, the same network from stock Keras layers; baseline, the unit of that
-name instead; floor, the unit without normalization and dropout.
+The backend is that of KERAS_BACKEND. Ways: stock, the same network from stock Keras layers, with Keras' optimizer;
+baseline, the unit of that name instead; floor, the unit without normalization and dropout; xla, the step compiled;
+calls-of-10, ten steps in one call of the device.
 """
 
 import math
@@ -22,10 +23,11 @@ import turns  # noqa: E402
 
 from iclayer import fused  # noqa: E402
 from models import UNITS  # noqa: E402
-from training import config, records, run  # noqa: E402
+from training import config, optimizer, records, run  # noqa: E402
 from training.data import Batches, ImageSet, stream  # noqa: E402
 
 TURNS = 1000  # more than anyone takes
+OPTIONS = {"xla": "--train.jit_compile true", "calls-of-10": "--train.steps_per_call 10"}
 
 
 def least_work(model, batch, precision):
@@ -87,7 +89,9 @@ def main() -> None:
     if wanted.way == "stock":
         fused.BatchNormalization.call = keras.layers.BatchNormalization.call
         fused.Dropout.call = keras.layers.Dropout.call
+        optimizer.build = lambda train, variables: keras.optimizers.Adam(train.learning_rate)
     keys = f"--model.depth {wanted.depth} --model.bottleneck {wanted.bottleneck} --train.precision {wanted.precision}"
+    keys += " " + OPTIONS.get(wanted.way, "")
     (one,), _ = config.load([*keys.split(), "--model.unit", unit(wanted)])
     count, values = wanted.steps * wanted.batch, np.random.default_rng(0)
     images, labels = values.integers(0, 256, (count, 32, 32, 3), np.uint8), values.integers(0, 10, count, np.int32)

@@ -11,7 +11,9 @@ import sys
 from tabulate import tabulate
 
 NAMES = {"tensorflow": "this repository", "stock": "stock Keras layers", "floor": "without normalization and dropout"}
-NAMES |= {"baseline": "this repository, `baseline`", "torch-eager": "PyTorch"}
+NAMES |= {"baseline": "this repository, `baseline`", "xla": "this repository, XLA"}
+NAMES |= {"calls-of-10": "this repository, 10 steps a call"}
+NAMES |= {"torch-eager": "PyTorch", "torch-compile": "PyTorch, torch.compile"}
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -27,7 +29,10 @@ def ratio(ours: list[float], theirs: list[float]) -> str:
 
 def network(record: dict) -> str:
     bottleneck = "B-" if record["bottleneck"] == "true" else ""
-    return f"ResNet-{bottleneck}{record['depth']}, {record['precision'].replace('mixed_', '')}"
+    words = [f"ResNet-{bottleneck}{record['depth']}", record["precision"].replace("mixed_", "")]
+    words += [f"batch {record['batch']}"] if record["batch"] != 64 else []
+    words += [f"{record['threads']} thread"] if record["threads"] else []
+    return ", ".join(words)
 
 
 def training(records: list[dict]) -> str:

@@ -15,15 +15,16 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
 import time
 
+import machine
+
 HERE = pathlib.Path(__file__).parent
-WAYS = ("stock", "baseline", "floor")  # of speed_keras.py
-WANTED = ("depth", "bottleneck", "unit", "precision", "batch", "steps")
+WAYS = ("stock", "baseline", "floor", "xla", "calls-of-10")  # of speed_keras.py
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 class Contender:
@@ -39,6 +40,8 @@ class Contender:
         }
         options = [word for key, value in (wanted | {"way": way}).items() for word in (f"--{key}", str(value))]
         environment = os.environ | {"KERAS_BACKEND": backend, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        if arguments.threads:
+            environment |= dict.fromkeys(THREADS, str(arguments.threads))
         self.name = name
         self.processes = [
             subprocess.Popen(
@@ -87,6 +90,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=100, help="of a turn")
+    parser.add_argument("--threads", type=int, help="of TensorFlow and PyTorch; else they choose")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--start_up", action="store_true")
     parser.add_argument("--ceilings", action="store_true")
@@ -111,10 +115,9 @@ def start_up(arguments: argparse.Namespace) -> dict[str, list[float]]:
 
 def write(path: pathlib.Path, arguments: argparse.Namespace, **found: object) -> None:
     """Adds a line to the file."""
-    machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     settings = {key: value for key, value in vars(arguments).items() if key not in ("out", "torch_python")}
     with path.open("a") as file:
-        file.write(json.dumps({"machine": machine, **settings, **found}) + "\n")
+        file.write(json.dumps({"machine": machine.describe(), **settings, **found}) + "\n")
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import iclayer  # noqa: E402
+from benchmarks import machine  # noqa: E402
 
 CHANNELS = (16, 32, 64, 128, 256, 512, 1024)
 ROUNDS = 5
@@ -116,7 +117,8 @@ def main() -> None:
             print(f"{channels:5} {name:32} {statistics.median(values):9.2f} ms {spread}, {ratio:.1f}x IC")
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "whitening.json").write_text(json.dumps(found, indent=1) + "\n")
+        record = {"machine": machine.describe(), "milliseconds": found}
+        (arguments.out / "whitening.json").write_text(json.dumps(record, indent=1) + "\n")
         figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
         for name, times in found.items():
             axes.plot(CHANNELS, [statistics.median(times[channels]) for channels in CHANNELS], marker="o", label=name)

@@ -35,14 +35,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
         x = inputs if len(inputs.shape) == 4 else tf.reshape(inputs, [shape[0], -1, 1, channels])
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
         beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
-        unused = tf.zeros([0])
-        out, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=x, scale=gamma, offset=beta, mean=unused, variance=unused, epsilon=self.epsilon, is_training=True
-        )
         count = tf.cast(tf.size(x) // channels, tf.float32)
-        variance *= (count - 1) / count
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        biased = tf.maximum(count - 1, 1) / count  # times what the kernel divides by n - 1
+        out, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=gamma,
+            offset=beta,
+            mean=self.moving_mean,
+            variance=self.moving_variance / biased,
+            epsilon=self.epsilon,
+            exponential_avg_factor=1 - self.momentum,
+            is_training=True,
+        )
+        self.moving_mean.assign(mean)
+        self.moving_variance.assign(variance * biased)
         return out if len(inputs.shape) == 4 else tf.reshape(out, shape)
 
 
@@ -76,14 +82,9 @@ def drop(inputs, rate, seed):
     """
     import tensorflow as tf
 
-    seed = tf.bitcast(seed, tf.uint64)
-    keys = tf.raw_ops.StatelessRandomUniformFullIntV2(  # Philox (Salmon et al. 2011)
-        shape=[2], key=seed[:1], counter=seed * [0, 1], alg=1, dtype=tf.uint32
-    )
-
     @tf.custom_gradient
     def dropped(x):
-        return _kernel()(x, keys, rate), lambda gradient: _kernel()(gradient, keys, rate)
+        return _kernel()(x, seed, rate), lambda gradient: _kernel()(gradient, seed, rate)
 
     return dropped(inputs)
 
@@ -98,7 +99,11 @@ def _kernel():
         return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, np.uint32(16)))
 
     @tf.function(jit_compile=True, autograph=False)
-    def kernel(x, keys, rate):
+    def kernel(x, seed, rate):
+        seed = tf.bitcast(seed, tf.uint64)
+        keys = tf.raw_ops.StatelessRandomUniformFullIntV2(  # Philox (Salmon et al. 2011)
+            shape=[2], key=seed[:1], counter=seed * [0, 1], alg=1, dtype=tf.uint32
+        )
         places = tf.cast(tf.range(tf.size(x)), tf.uint32)
         z = finalize(tf.bitwise.bitwise_xor(finalize(places + keys[0]), keys[1]))
         kept = tf.reshape(z, tf.shape(x)) >= np.uint32(min(round(rate * 2**32), 2**32 - 1))

@@ -27,8 +27,6 @@ class State(NamedTuple):
 
 def _variables(model):
     """Weights, the states of the dropout masks (which Keras' own files leave out) and the optimizer."""
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
     return [*model.variables, *model.optimizer.variables]
 
 

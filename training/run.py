@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 import models
-from training import checkpoint, records, strategy
+from training import checkpoint, optimizer, records, strategy
 from training.config import Config, Run, TrainConfig
 from training.data import Batches, ImageSet, stream
 from training.interrupt import Interruption
@@ -30,13 +30,8 @@ def build(config: Config, batches: Batches) -> keras.Model:
     builder = getattr(models, config.model.network)
     shape = images.train_images.shape[1:]
     model = builder(**config.model.arguments(), num_classes=images.num_classes, input_shape=shape)
-    rate = config.train.learning_rate
-    optimizers = {
-        "adam": lambda: keras.optimizers.Adam(rate),
-        "sgd": lambda: keras.optimizers.SGD(rate, momentum=0.9),
-    }
     model.compile(
-        optimizer=optimizers[config.train.optimizer](),
+        optimizer=optimizer.build(config.train, model.trainable_variables),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=config.train.jit_compile,
