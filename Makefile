@@ -42,7 +42,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed .venv-torch/installed
-	@echo "Measuring into benchmarks/results, about half an hour; leave the machine alone ..."
+	@echo "Measuring into benchmarks/results, about 40 minutes; leave the machine alone ..."
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/layer_speed.py --out benchmarks/results/layers.json

@@ -16,6 +16,12 @@ NAMES |= {"calls-of-10": "this repository, 10 steps a call"}
 NAMES |= {"torch-eager": "PyTorch", "torch-compile": "PyTorch, torch.compile"}
 
 
+def table(rows: list[list[str]], header: tuple[str, ...]) -> str:
+    """As Markdown, the first two columns to the left."""
+    places = ["left", "left", *["right"] * (len(header) - 2)]
+    return tabulate(rows, header, "pipe", disable_numparse=True, colalign=places)
+
+
 def spread(values: list[float], digits: int) -> str:
     """Median (least, greatest)."""
     middle, least, greatest = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
@@ -44,7 +50,7 @@ def training(records: list[dict]) -> str:
             memory = f"{record['peak_mib'][name]:.0f}"
             ours = ratio(record["images_per_second"][first], values)
             rows.append([network(record), NAMES.get(name, name), spread(values, 0), ours, memory])
-    return tabulate(rows, ("network", "training", "images/s", "ours over it", "peak MiB"), "pipe", colalign=PLACES)
+    return table(rows, ("network", "training", "images/s", "ours over it", "peak MiB"))
 
 
 def start_up(records: list[dict]) -> str:
@@ -55,7 +61,7 @@ def start_up(records: list[dict]) -> str:
         for name, values in record.get("seconds", {}).items():
             ours = ratio(record["seconds"][first], values)
             rows.append([network(record), NAMES.get(name, name), spread(values, 1), ours])
-    return tabulate(rows, ("network", "start", "s", "ours over it"), "pipe", colalign=PLACES[:4])
+    return table(rows, ("network", "start", "s", "ours over it"))
 
 
 def layers(times: dict[str, dict[str, list[float]]]) -> str:
@@ -65,10 +71,7 @@ def layers(times: dict[str, dict[str, list[float]]]) -> str:
         for shape, found in times.items()
         for name, values in found.items()
     ]
-    return tabulate(rows, ("shape", "layer", "ms", "times as fast as stock"), "pipe", colalign=PLACES[:4])
-
-
-PLACES = ("left", "left", "right", "right", "right")
+    return table(rows, ("shape", "layer", "ms", "times as fast as stock"))
 
 
 def main(folder: str = "benchmarks/results") -> None:

@@ -36,7 +36,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
         beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
         count = tf.cast(tf.size(x) // channels, tf.float32)
-        biased = tf.maximum(count - 1, 1) / count  # times what the kernel divides by n - 1
+        biased = tf.maximum(count - 1, 1) / count  # Keras divides the variance by n, the kernel by n - 1
         out, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
             scale=gamma,
