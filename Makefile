@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SPEED := $(BIN)/python benchmarks/training_speed.py --out benchmarks/results/training.jsonl --torch_python .venv-torch/bin/python
 
-.PHONY: demo test test-jax test-torch lint bench clean
+.PHONY: demo test test-distribute test-jax test-torch lint bench clean
 
 .venv/installed: requirements.txt
 	@echo "Setting up .venv with $$($(PYTHON) --version) and the packages of requirements.txt ..."
@@ -26,7 +26,11 @@ demo: .venv/installed
 
 test: .venv/installed
 	@echo "Running the tests, about five minutes on 2 cores ..."
-	$(BIN)/python -m pytest --nbmake -n 2 --dist loadfile --cov=iclayer --cov=models --cov=training
+	$(BIN)/python -m pytest --nbmake -n 2 --dist loadfile --ignore tests/test_distribute.py --cov=iclayer --cov=models --cov=training
+
+test-distribute: .venv/installed
+	@echo "Training on several replicas and workers, and killing workers, about four minutes on 2 cores ..."
+	$(BIN)/python -m pytest tests/test_distribute.py
 
 # On each backend: its numbers against TensorFlow's, then runs where there is no TensorFlow.
 test-jax test-torch: test-%: .venv/installed .venv-%/installed

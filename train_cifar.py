@@ -6,25 +6,11 @@ python train_cifar.py --help
 
 import sys
 
-from training.errors import UserError
-from training.quiet import import_keras
+from training import command
 
 
 def main(argv: list[str]) -> int:
-    try:
-        import_keras()
-        from training import config, grid
-
-        runs, only_print = config.load(argv)
-        if only_print:
-            print(config.dump(runs), end="")
-            return 0
-        return grid.run_all(runs)
-    except KeyboardInterrupt:
-        return 130
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return command.main(argv, "train_cifar.py")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from training.quiet import import_keras
 import_keras()
 
 from training import config, run  # noqa: E402
-from training.data import Batches, ImageSet, stream  # noqa: E402
+from training.data import Batches, ImageSet  # noqa: E402
 
 COUNT, BATCH = 50_000, 64
 
@@ -43,8 +43,8 @@ def one_core(batches: Batches, steps: int) -> list[float]:
 def waiting(batches: Batches, depth: str, steps: int) -> float:
     """The part of the time of `steps` steps of training that passes before their batches are there."""
     (one,), _ = config.load(["--model.depth", depth])
-    model = run.build(one.config, batches)
-    source = iter(stream(batches, 0, steps + 3))
+    model = run.build(one.config, batches.images)
+    source = iter(batches.stream(0, steps + 3))
     for _ in range(3):
         model.train_on_batch(*next(source))
     waited, begun = 0.0, time.perf_counter()

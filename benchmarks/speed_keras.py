@@ -24,7 +24,7 @@ import turns  # noqa: E402
 from iclayer import fused  # noqa: E402
 from models import UNITS  # noqa: E402
 from training import config, optimizer, records, run  # noqa: E402
-from training.data import Batches, ImageSet, stream  # noqa: E402
+from training.data import ImageSet  # noqa: E402
 
 TURNS = 1000  # more than anyone takes
 OPTIONS = {"xla": "--train.jit_compile true", "calls-of-10": "--train.steps_per_call 10"}
@@ -95,10 +95,10 @@ def main() -> None:
     (one,), _ = config.load([*keys.split(), "--model.unit", unit(wanted)])
     count, values = wanted.steps * wanted.batch, np.random.default_rng(0)
     images, labels = values.integers(0, 256, (count, 32, 32, 3), np.uint8), values.integers(0, 10, count, np.int32)
-    batches = Batches(ImageSet("cifar10", images, labels, images, labels, 10), wanted.batch, seed=0, augment=True)
-    model = run.build(one.config, batches)
+    image_set = ImageSet("cifar10", images, labels, images, labels, 10)
+    model = run.build(one.config, image_set)
     model.fit(
-        stream(batches, 0, TURNS * wanted.steps),
+        image_set.batches(wanted.batch, seed=0, augment=True).stream(0, TURNS * wanted.steps),
         epochs=TURNS,
         steps_per_epoch=wanted.steps,
         shuffle=False,

@@ -54,15 +54,26 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="iclayer")
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout`, in one pass on TensorFlow: see `drop`.
+    """`keras.layers.Dropout`, in one pass on TensorFlow (see `drop`), and with a mask of its own on each replica.
 
-    Its random numbers are a function of the layer's seed, its count of calls, and the activation's place.
+    Its random numbers are a function of the layer's seed, its count of calls, and the activation's place; under
+    `tf.distribute` also of the replica, where Keras' layer gives all replicas the same mask.
     """
 
     def call(self, inputs, training=False):
         if not training or keras.backend.backend() != "tensorflow" or self.noise_shape is not None or self.rate == 1:
             return super().call(inputs, training=training)
-        return drop(inputs, self.rate, self.seed_generator.next()) if self.rate else inputs
+        return drop(inputs, self.rate, _of_replica(self.seed_generator.next())) if self.rate else inputs
+
+
+def _of_replica(seed):
+    """The seed of this replica's mask: the number of the call is counted over replicas too."""
+    import tensorflow as tf
+
+    replicas, context = tf.distribute.get_strategy().num_replicas_in_sync, tf.distribute.get_replica_context()
+    if replicas == 1 or context is None:  # None: a model is being built
+        return seed
+    return seed * [1, replicas] + tf.stack([0, tf.cast(context.replica_id_in_sync_group, seed.dtype)])
 
 
 def drop(inputs, rate, seed):

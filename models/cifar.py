@@ -2,7 +2,7 @@
 
 import keras
 
-from models.units import SHORTCUTS, LayerFactory
+from models.units import LayerFactory, check_shortcut
 
 
 def units_per_stage(depth, bottleneck):
@@ -59,11 +59,7 @@ def cifar_resnet(
         ValueError: an argument is not valid.
     """
     n = units_per_stage(depth, bottleneck)
-    if shortcut not in SHORTCUTS:
-        raise ValueError(
-            f"Invalid value received for argument `shortcut`. Expected one of {', '.join(SHORTCUTS)}. "
-            f"Received: shortcut={shortcut!r}"
-        )
+    check_shortcut(shortcut)
     layers = LayerFactory(unit, rate, normalization, momentum, epsilon, use_bias, l2)
     inputs = keras.Input(input_shape, name="image")
     x = layers.stem(inputs, "stem", filters=16, kernel_size=3, strides=1)

@@ -38,6 +38,15 @@ TOKENS = ("conv", "bn", "dropout", "ic", "relu")
 SHORTCUTS = ("projection", "projection-norm", "identity-pad")
 
 
+def check_shortcut(shortcut):
+    """Raises a ValueError for what is not one of `SHORTCUTS`."""
+    if shortcut not in SHORTCUTS:
+        raise ValueError(
+            f"Invalid value received for argument `shortcut`. Expected one of {', '.join(SHORTCUTS)}. "
+            f"Received: shortcut={shortcut!r}"
+        )
+
+
 class Token(NamedTuple):
     """One token of an ordering; `repeat` tells a second `relu` in one string from the first."""
 
@@ -192,10 +201,22 @@ class LayerFactory:
             tokens = tuple(token for token in whole if token.kind != "relu")
         return self.apply(tokens, x, place, filters=filters, kernel_size=1, strides=strides)
 
-    def head(self, x, num_classes):
-        """What precedes `conv`, global average pooling, what stands behind `||`, then the logits in float32."""
+    def head(self, x, num_classes, regularizer=None):
+        """What precedes `conv`, global average pooling, what stands behind `||`, then the logits in float32.
+
+        Args:
+            x: a `keras.KerasTensor` (batch, height, width, channels).
+            num_classes: int.
+            regularizer: of the kernel of the logits.
+        """
         x = self.apply(self.ordering.before, x, "head")
         x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
         x = self.apply(self.ordering.pooled, x, "head")
         initializer = keras.initializers.HeNormal(self._seed("head_dense"))
-        return keras.layers.Dense(num_classes, kernel_initializer=initializer, dtype="float32", name="head_dense")(x)
+        return keras.layers.Dense(
+            num_classes,
+            kernel_initializer=initializer,
+            kernel_regularizer=regularizer,
+            dtype="float32",
+            name="head_dense",
+        )(x)

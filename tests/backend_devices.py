@@ -12,7 +12,7 @@ import numpy as np
 from backend_training import train
 
 import iclayer
-from training import config, strategy
+from training import strategy
 
 WAYS = {
     "one": "",
@@ -24,7 +24,7 @@ WAYS = {
 
 def left_by_dropout():
     """The parts that two devices have of a batch of ones after dropout."""
-    strategy.distribute(config.TrainConfig(strategy="mirrored"))
+    strategy.distribute(strategy.start("mirrored"))
     layer = iclayer.IC(0.5, normalization="none", seed=0)
     layer.build((2, 1000))
     layout = keras.distribution.distribution().get_data_layout((2, 1000))

@@ -33,13 +33,15 @@ def train(options, stored):
     """The losses, and the model; its first weights are those of `stored`, or go there."""
     (one,), _ = config.load([*OPTIONS.split(), *options.split()])
     images = data.load(one.config.data)
-    strategy.check(one.config, images)
-    batches = data.Batches(images, one.config.train.global_batch_size, one.config.seed, augment=True)
-    model = run.build(one.config, batches)
+    devices = strategy.start(strategy.choose(one.config.train))
+    strategy.check(one.config, images.train_count, devices)
+    batches = images.batches(one.config.train.global_batch_size, one.config.seed, True, devices.part)
+    model = run.build(one.config, images, devices)
     for i, weight in enumerate(model.weights):
         weight.assign(stored.setdefault(f"{one.config.model.unit} {i}", keras.ops.convert_to_numpy(weight)))
     losses = Losses()
-    model.fit(data.stream(batches, 0, STEPS), steps_per_epoch=STEPS, callbacks=[losses], verbose=0, shuffle=False)
+    stream = devices.share(batches.stream(0, STEPS))
+    model.fit(stream, steps_per_epoch=STEPS, callbacks=[losses], verbose=0, shuffle=False)
     return losses.values, model
 
 

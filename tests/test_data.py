@@ -93,7 +93,7 @@ def test_digits_are_never_flipped_and_the_tables_name_every_data_set():
     assert data.AUGMENTATIONS["digits"].flip is False
     assert data.AUGMENTATIONS["cifar10"] == data.AUGMENTATIONS["cifar100"] == Augmentation(4, True)  # 4.2
     names = DataConfig.__annotations__["name"].__args__
-    assert set(names) == set(data.AUGMENTATIONS)
+    assert set(names) - {"imagenet2012"} == set(data.AUGMENTATIONS)
 
 
 def test_digits_are_whole_stratified_and_disjoint():
@@ -116,7 +116,7 @@ def test_train_examples_takes_the_first_and_the_mean_is_theirs():
 
 def test_the_stream_gives_the_batches_from_the_first_step_to_the_last():
     batches = Batches(image_set(), 16, 5, augment=True)
-    given = list(data.stream(batches, 2, 8).as_numpy_iterator())
+    given = list(batches.stream(2, 8).as_numpy_iterator())
     assert len(given) == 6
     for step, (images, labels) in enumerate(given, 2):
         np.testing.assert_array_equal(images, batches(step)[0])

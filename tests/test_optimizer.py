@@ -29,7 +29,7 @@ def trained(make, gradients, rates, jit_compile):
     return [np.array(variable) for variable in [*variables, *made.variables]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 9),
     rates=st.lists(st.sampled_from([1e-1, 1e-2, 1e-3]), min_size=1, max_size=6),

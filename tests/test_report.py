@@ -22,7 +22,10 @@ def write_run(out, accuracies, options="", status="finished", seconds=2.0, name=
         | {"seconds": seconds, "images_per_second": 100}
         for epoch, accuracy in enumerate(accuracies, 1)
     ]
-    records.write_history(run.directory, records.HISTORY_HEADER + "".join(map(records.history_row, rows)))
+    records.write_history(
+        run.directory,
+        records.history_header(run.config) + "".join(records.history_row(run.config, row) for row in rows),
+    )
     if status != "unfinished":
         facts = {"trainable_parameters": 1234, "evaluated_images": 360}
         where = {"diverged_at": {"epoch": 4, "step": 17}} if status == "diverged" else {}

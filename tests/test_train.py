@@ -10,7 +10,6 @@ import yaml
 
 from training import run
 from training.config import DataConfig, TrainConfig, load
-from training.data import Batches
 from training.data import load as load_data
 
 
@@ -111,11 +110,10 @@ def test_two_runs_with_one_seed_are_bit_identical_and_another_seed_differs(train
 
 def test_variables_have_the_same_names_wherever_in_a_grid_a_run_stands():
     (first,), _ = load(["--data.name", "digits", "--model.depth", "8"])
-    batches = Batches(load_data(first.config.data), batch_size=64, seed=0, augment=True)
+    images = load_data(first.config.data)
     names = []
     for _ in range(2):
-        model = run.build(first.config, batches)
-        model.optimizer.build(model.trainable_variables)
+        model = run.build(first.config, images)
         names.append([variable.path for variable in model.variables + model.optimizer.variables])
     assert names[0] == names[1]
     assert len(set(names[0])) == len(names[0])

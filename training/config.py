@@ -15,9 +15,30 @@ from jsonargparse import ArgumentParser, Namespace
 import models
 from iclayer.layer import NORMALIZATIONS, check_arguments
 from models.cifar import units_per_stage
+from models.imagenet import check_depth
 from models.plain import SIZES
 from models.units import SHORTCUTS, Ordering
 from training.errors import UserError
+
+# What differs from the defaults below, for each script (4.2, 4.3).
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "train_cifar.py": {},
+    "train_imagenet.py": {
+        "data.name": "imagenet2012",
+        "model.network": "imagenet_resnet",
+        "model.depth": 50,
+        "model.momentum": 0.9,
+        "model.epsilon": 1e-5,
+        "model.shortcut": "projection-norm",
+        "model.use_bias": False,
+        "model.l2": 5e-5,
+        "train.epochs": 90,
+        "train.global_batch_size": 256,
+        "train.optimizer": "sgd",
+        "train.learning_rate": 0.1,
+        "train.drops": [30, 60],
+    },
+}
 
 
 @dataclasses.dataclass
@@ -28,13 +49,15 @@ class DataConfig:
         name: data set
         data_dir: folder of the prepared TensorFlow Datasets; null: their default, ~/tensorflow_datasets
         train_examples: train on the first so many images; null: all
-        augment: random shifts, and flips where they keep the label
+        augment: random shifts, and flips where they keep the label; imagenet2012: random crops and flips
+        on_bad_image: imagenet2012: a training photograph that cannot be decoded ends the run, or is counted and skipped
     """
 
-    name: Literal["cifar10", "cifar100", "fashion_mnist", "digits"] = "cifar10"
+    name: Literal["cifar10", "cifar100", "fashion_mnist", "digits", "imagenet2012"] = "cifar10"
     data_dir: str | None = None
     train_examples: int | None = None
     augment: bool = True
+    on_bad_image: Literal["error", "skip"] = "error"
 
 
 @dataclasses.dataclass
@@ -43,23 +66,25 @@ class ModelConfig:
 
     Args:
         network: a builder of `models`; the other keys are its arguments
-        depth: cifar_resnet: 6n + 2, or 9n + 2 with bottleneck
+        depth: cifar_resnet: 6n + 2, or 9n + 2 with bottleneck; imagenet_resnet: 18, 34, 50, 101 or 152
         unit: name of a unit, or an ordering such as "conv bn | relu"
         bottleneck: cifar_resnet: ResNet-B
+        stages: imagenet_resnet: units of each of the four stages; null: those of He et al.
         size: plain: number and width of layers
         rate: fraction that dropout drops
         normalization: what `bn`, and `ic` before its dropout, do
         momentum: of the moving statistics
         epsilon: added to the variance
-        shortcut: cifar_resnet: where shapes change
+        shortcut: ResNets: where shapes change
         use_bias: bias in conv layers
         l2: penalty on conv kernels
     """
 
-    network: Literal["cifar_resnet", "plain"] = "cifar_resnet"
+    network: Literal["cifar_resnet", "plain", "imagenet_resnet"] = "cifar_resnet"
     depth: int = 110
     unit: str = "relu-ic-conv"
     bottleneck: bool = False
+    stages: list[int] | None = None
     size: Literal[*SIZES] = "medium"  # type: ignore[valid-type]
     rate: float = 0.05
     normalization: Literal[*NORMALIZATIONS] = "batch"  # type: ignore[valid-type]
@@ -86,10 +111,11 @@ class TrainConfig:
         learning_rate: before the first drop
         drops: the learning rate is divided by 10 after each of these epochs
         precision: mixed_bfloat16 keeps variables, statistics and logits in float32
-        strategy: mirrored shares each batch among all devices (JAX)
+        strategy: none is one device; mirrored shares each batch among all GPUs, multi_worker among the hosts of
+            TF_CONFIG too, tpu among a TPU's cores; auto takes what is there
         jit_compile: XLA; auto leaves it to Keras
         steps_per_call: steps that one call of the device does, and after which a run looks whether to stop; auto: many
-            on an accelerator with JAX, else 1
+            on a TPU, and on an accelerator with JAX, else 1
         tensorboard: log for TensorBoard too, into the run directory
     """
 
@@ -99,7 +125,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     drops: list[int] = dataclasses.field(default_factory=lambda: [80, 120, 160])
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    strategy: Literal["none", "mirrored"] = "none"
+    strategy: Literal["auto", "none", "mirrored", "multi_worker", "tpu"] = "none"
     jit_compile: Literal["auto"] | bool = "auto"
     steps_per_call: Literal["auto"] | int = "auto"
     tensorboard: bool = False
@@ -149,10 +175,20 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def load(argv: list[str]) -> tuple[list[Run], bool]:
+def defaults(config: Config) -> dict[str, Any]:
+    """The defaults, flattened, of the script that trains such a run."""
+    script = "train_imagenet.py" if config.model.network == "imagenet_resnet" else "train_cifar.py"
+    return flatten(Config().to_dict()) | DEFAULTS[script]
+
+
+def load(argv: list[str], script: str = "train_cifar.py") -> tuple[list[Run], bool]:
     """Reads the command line and the YAML that it names.
 
     A key of the grid that stands on the command line leaves the grid.
+
+    Args:
+        argv: the command line.
+        script: one of `DEFAULTS`.
 
     Returns:
         The runs, each with a checked config; and whether only to print them (`--print_config`).
@@ -160,7 +196,7 @@ def load(argv: list[str]) -> tuple[list[Run], bool]:
     Raises:
         UserError: an unknown key, a wrong type or value.
     """
-    parser = _parser()
+    parser = _parser(script)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--config")
     first.add_argument("--print_config", action="store_true")
@@ -198,15 +234,15 @@ def parse(tree: dict[str, Any]) -> Config:
     Raises:
         UserError: an unknown key, a wrong type or value.
     """
-    config = _fill(Config, _parse(_parser().parse_object, tree))
+    config = _fill(Config, _parse(_parser("train_cifar.py").parse_object, tree))
     validate(config)
     return config
 
 
 @functools.cache
-def _parser():
+def _parser(script):
     parser = ArgumentParser(
-        prog="train_cifar.py",
+        prog=script,
         description="Trains ResNets and plain networks with any ordering of normalization, dropout and activation.",
         epilog="Exit codes: 0 all runs finished, 2 a mistake of yours, 3 a run diverged, 130 interrupted (the same "
         "command resumes it).",
@@ -215,6 +251,7 @@ def _parser():
     )
     parser.add_argument("--config", action="config", help="YAML file; the other options override it")
     parser.add_class_arguments(Config)
+    parser.set_defaults(DEFAULTS[script])
     parser.add_argument(
         "--grid",
         type=dict[str, list[Any]] | list[dict[str, list[Any]]],
@@ -284,6 +321,13 @@ def validate(config: Config) -> None:
     _require("seed", config.seed, 0 <= config.seed < 2**32, "an integer from 0 to 4294967295")
     examples = data.train_examples
     _require("data.train_examples", examples, examples is None or examples >= 1, "null or an integer of at least 1")
+    photographs = data.name == "imagenet2012"
+    network = "imagenet_resnet" if photographs else "cifar_resnet or plain"
+    _require("model.network", model.network, model.network in network.split(" or "), f"{network} for {data.name}")
+    _require("data.train_examples", examples, examples is None or not photographs, f"null for {data.name}")
+    _require(
+        "data.on_bad_image", data.on_bad_image, photographs or data.on_bad_image == "error", "error for such images"
+    )
     _require("train.epochs", train.epochs, train.epochs >= 1, "an integer of at least 1")
     batch = train.global_batch_size
     _require("train.global_batch_size", batch, batch >= 1, "an integer of at least 1")
@@ -302,8 +346,10 @@ def validate(config: Config) -> None:
     try:
         Ordering.parse(model.unit)
         check_arguments(model.rate, model.normalization, model.momentum, model.epsilon)
-        if "depth" in applicable:
+        if model.network == "cifar_resnet":
             units_per_stage(model.depth, model.bottleneck)
+        if model.network == "imagenet_resnet":
+            check_depth(model.depth, model.stages)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
 

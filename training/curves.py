@@ -3,6 +3,7 @@
 import io
 import itertools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -16,13 +17,20 @@ DASHES, MARKERS = ("-", "--", ":"), ("o", "s", "^", "D", "v")  # 15 different pa
 
 
 def accuracy(found: list[Record]) -> figure.Figure:
-    """Test accuracy over epochs (Fig. 4): a panel for each setting, a line for each unit.
+    """Test accuracy over epochs (Fig. 4)."""
+    return over_epochs(found, "test accuracy", lambda history: history["val_accuracy"])
+
+
+def over_epochs(
+    found: list[Record], label: str, values: Callable[[pandas.DataFrame], pandas.Series], legend: str = "lower right"
+) -> figure.Figure:
+    """What `values` takes from a history, over epochs: a panel for each setting, a line for each unit.
 
     A line is the mean over the seeds of the finished runs, in a band from the lowest to the highest seed. Lines differ
     in dash and marker too. Runs that are not finished are left out.
     """
     runs = analysis.finished(analysis.table(found))
-    histories = {record.directory: record.history.set_index("epoch")["val_accuracy"] for record in found}
+    histories = {record.directory: values(record.history.set_index("epoch")) for record in found}
     panels = list(runs.groupby("setting", sort=False))
     columns = min(len(panels), 2) or 1
     height = -(-len(panels) // columns) or 1
@@ -39,10 +47,10 @@ def accuracy(found: list[Record]) -> figure.Figure:
                 axis.fill_between(
                     mean.index, lines.min(axis=1), lines.max(axis=1), color=line.get_color(), alpha=0.15, linewidth=0
                 )
-        axis.set(xlabel="epoch", ylabel="test accuracy", title=name)
+        axis.set(xlabel="epoch", ylabel=label, title=name)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right", fontsize="small")
+        axis.legend(loc=legend, fontsize="small")
     return drawing
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from training.config import DataConfig
 from training.errors import UserError
+from training.imagenet import PhotoSet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,18 @@ class ImageSet:
     test_labels: np.ndarray
     num_classes: int
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.train_images.shape[1:]
+
+    @property
+    def train_count(self) -> int:
+        return len(self.train_labels)
+
+    @property
+    def test_count(self) -> int:
+        return len(self.test_labels)
+
     @functools.cached_property
     def mean(self) -> np.ndarray:
         """Per-pixel mean of the training images scaled to [0, 1] (4.2): (height, width, channels) float32."""
@@ -62,6 +75,9 @@ class ImageSet:
     def normalize(self, images: np.ndarray) -> np.ndarray:
         """Scales to [0, 1] and subtracts the per-pixel mean: uint8 to float32."""
         return images * np.float32(1 / 255) - self.mean
+
+    def batches(self, batch_size: int, seed: int, augment: bool, part: tuple[int, int] = (0, 1)) -> "Batches":
+        return Batches(self, batch_size, seed, augment, part)
 
 
 def _generator(seed, stream, index):
@@ -84,12 +100,16 @@ class Batches:
         batch_size: int, images a batch.
         seed: int from 0 to 2**32 - 1.
         augment: whether to shift and flip.
+        part: (index of this worker, number of workers); `stream` and `validation` give its part of each batch.
     """
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int, augment: bool):
+    bad: tuple[str, ...] = ()  # images that cannot be decoded: these are decoded already
+
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, augment: bool, part: tuple[int, int] = (0, 1)):
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
+        self.part = part
         self.augmentation = AUGMENTATIONS[images.name] if augment else Augmentation(shift=0, flip=False)
         self.steps_per_epoch = len(images.train_labels) // batch_size
 
@@ -113,22 +133,59 @@ class Batches:
             out[i] = crop[:, ::-1] if flip else crop
         return out
 
+    def stream(self, first_step: int, last_step: int):
+        """The batches from `first_step` up to, and without, `last_step`, as `fit` of the Keras backend takes them."""
+        if keras.backend.backend() != "tensorflow":
+            return (self(step) for step in range(first_step, last_step))
+        return self._dataset(self, range(first_step, last_step), self.batch_size)
 
-def stream(batches: Batches, first_step: int, last_step: int):
-    """The batches from `first_step` up to, and without, `last_step`, as `fit` of the Keras backend takes them."""
-    if keras.backend.backend() != "tensorflow":
-        return (batches(step) for step in range(first_step, last_step))
-    import tensorflow as tf
+    def validation(self, batch_size: int):
+        """The test images, each once, in full batches: images, labels, and weights of mean 1, 0 where a batch is
+        filled up."""
+        tests = _Tests(self.images, batch_size)
+        if keras.backend.backend() != "tensorflow":
+            return tests
+        return self._dataset(tests.__getitem__, range(len(tests)), batch_size)
 
-    def load(step):
-        images, labels = tf.numpy_function(batches, [step], [tf.float32, tf.int32])
-        shape = batches.images.train_images.shape[1:]
-        return tf.ensure_shape(images, (batches.batch_size, *shape)), tf.ensure_shape(labels, (batches.batch_size,))
+    def _dataset(self, batch, steps, batch_size):
+        """This worker's parts of `batch(step)`, as tf.data."""
+        import tensorflow as tf
 
-    return tf.data.Dataset.range(first_step, last_step).map(load).prefetch(tf.data.AUTOTUNE)
+        index, workers = self.part
+        own = batch_size // workers
+
+        def make(step):
+            return tuple(array[index * own : (index + 1) * own] for array in batch(step))
+
+        example = make(steps[0])
+
+        def load(step):
+            arrays = tf.numpy_function(make, [step], [array.dtype for array in example])
+            return tuple(tf.ensure_shape(array, value.shape) for array, value in zip(arrays, example, strict=True))
+
+        return tf.data.Dataset.range(steps.start, steps.stop).map(load).prefetch(tf.data.AUTOTUNE)
 
 
-def load(config: DataConfig) -> ImageSet:
+class _Tests(keras.utils.PyDataset):
+    """The test images of an `ImageSet` in full batches."""
+
+    def __init__(self, images: ImageSet, batch_size: int):
+        super().__init__()
+        self.images = images
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return -(-self.images.test_count // self.batch_size)
+
+    def __getitem__(self, index):
+        count = self.images.test_count
+        places = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        rows = places % count
+        weights = np.where(places < count, len(self) * self.batch_size / count, 0).astype(np.float32)
+        return self.images.normalize(self.images.test_images[rows]), self.images.test_labels[rows], weights
+
+
+def load(config: DataConfig) -> ImageSet | PhotoSet:
     """Reads the data set that `config` names: the embedded digits, `data_dir/<name>.npz`, or from TFDS.
 
     TFDS downloads it to its own folder if no `data_dir` is given. The .npz file holds x_train and x_test, images (N,
@@ -142,6 +199,8 @@ def load(config: DataConfig) -> ImageSet:
         images = _load_digits()
     elif config.data_dir is not None and archive.exists():
         images = _load_npz(config.name, archive)
+    elif config.name == PhotoSet.name:
+        return PhotoSet(_prepared(config.name, config.data_dir), config.on_bad_image)
     else:
         images = _load_tfds(config.name, config.data_dir)
     count, wanted = len(images.train_labels), config.train_examples
@@ -184,7 +243,8 @@ def _load_digits():
     return ImageSet("digits", train_x, train_y, test_x, test_y, num_classes=10)
 
 
-def _load_tfds(name, data_dir):
+def _prepared(name, data_dir):
+    """The builder of a data set that is prepared, or can be downloaded."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -195,13 +255,20 @@ def _load_tfds(name, data_dir):
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of each folder that is not there yet
     builder = tfds.builder(name, data_dir=data_dir)
-    if not builder.is_prepared():
-        if data_dir is not None:
-            raise UserError(
-                f"data.data_dir: expected {name} prepared by TensorFlow Datasets, found none in {data_dir}; "
-                f"`tfds build {name} --data_dir {data_dir}` downloads it there"
-            )
-        _download(builder)
+    if builder.is_prepared():
+        return builder
+    by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS is not None
+    if by_hand or data_dir is not None:
+        folder = builder.data_dir_root
+        command = f"`tfds build {name} --data_dir {folder}`"
+        how = f"the README says how {command} makes it" if by_hand else f"{command} downloads it there"
+        raise UserError(f"data.data_dir: expected a prepared {name}, found none in {folder}; {how}")
+    _download(builder)
+    return builder
+
+
+def _load_tfds(name, data_dir):
+    builder = _prepared(name, data_dir)
     (train_images, train_labels), (test_images, test_labels) = (_read(builder, split) for split in ("train", "test"))
     num_classes = builder.info.features["label"].num_classes
     return ImageSet(name, train_images, train_labels, test_images, test_labels, num_classes)

@@ -12,6 +12,7 @@ from training import analysis, checkpoint, curves, records, strategy, tables
 from training.config import Run
 from training.data import ImageSet, load
 from training.errors import UserError
+from training.imagenet import PhotoSet
 from training.interrupt import Interruption
 from training.lock import Lock
 from training.run import train
@@ -33,13 +34,17 @@ def run_all(runs: list[Run]) -> int:
         records.check(run)
         if run.config.train.tensorboard and not importlib.util.find_spec("tensorflow"):
             raise UserError("train.tensorboard: expected TensorFlow, which writes these logs, found it not installed")
-    image_sets = _load_image_sets(runs)
+    devices = {run.directory: strategy.start(strategy.choose(run.config.train)) for run in runs}
+    chief = all(each.chief for each in devices.values())
+    image_sets = _load_image_sets(runs, devices)
     with contextlib.ExitStack() as locks, Interruption() as interruption:
         for run in runs:
-            if records.check(run) not in ENDED:
+            if chief and records.check(run) not in ENDED:
                 locks.enter_context(Lock(run.directory))
         statuses = {run.directory: records.check(run) for run in runs}  # again: now no other process can end one
         states = {run.directory: _state(run) for run in runs if statuses[run.directory] not in ENDED}
+        for each in devices.values():
+            each.wait()  # all workers have read where each run stands
         for number, run in enumerate(runs, 1):
             print(f"\n[{number}/{len(runs)}] {run.directory}", flush=True)
             status = statuses[run.directory]
@@ -47,14 +52,15 @@ def run_all(runs: list[Run]) -> int:
                 print(f"{status} already")
                 continue
             images, state = image_sets[_image_key(run)], states.pop(run.directory)
-            result = train(run, images, state, interruption)
+            result = train(run, images, state, interruption, devices[run.directory])
             statuses[run.directory] = result["status"]
             if result["status"] == "diverged":
                 print("the loss is not finite at epoch {epoch}, step {step}".format(**result["diverged_at"]))
             if interruption.requested:
                 print("interrupted; the same command goes on from the last whole epoch")
                 break
-    _show([run.directory for run in runs])
+    if chief:
+        _show([run.directory for run in runs])
     return max(EXIT_CODES.get(status, EXIT_CODES["interrupted"]) for status in statuses.values())
 
 
@@ -73,16 +79,16 @@ def _state(run):
 
 def _image_key(run):
     data = run.config.data
-    return data.name, data.data_dir, data.train_examples
+    return data.name, data.data_dir, data.train_examples, data.on_bad_image
 
 
-def _load_image_sets(runs) -> dict[tuple, ImageSet]:
-    image_sets = {}
+def _load_image_sets(runs, devices):
+    image_sets: dict[tuple, ImageSet | PhotoSet] = {}
     for run in runs:
         key = _image_key(run)
         if key not in image_sets:
             image_sets[key] = load(run.config.data)
-        strategy.check(run.config, image_sets[key])
+        strategy.check(run.config, image_sets[key].train_count, devices[run.directory])
     return image_sets
 
 

@@ -20,7 +20,7 @@ import pandas
 import yaml
 
 from training import files
-from training.config import Config, Run, flatten, parse
+from training.config import Config, Run, defaults, flatten, parse
 from training.errors import UserError
 
 COLUMNS = (
@@ -33,7 +33,7 @@ COLUMNS = (
     "seconds",
     "images_per_second",
 )
-HISTORY_HEADER = ",".join(COLUMNS) + "\n"
+TOP_FIVE = ("top5", "val_top5")  # of photographs
 NEUTRAL = ("out", "resume", "data.data_dir", "train.tensorboard")  # what changes no result
 SEALED = ("config.yaml", "env.json", "history.csv")
 STATUSES = ("finished", "diverged", "interrupted")
@@ -100,7 +100,7 @@ def start(run: Run, first_epoch: int, images_sha256: str) -> None:
         sessions = [*before.pop("earlier_sessions", []), before]
     files.replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
     (run.directory / "result.json").unlink(missing_ok=True)
-    config, default = flatten(run.config.to_dict()), flatten(Config().to_dict())
+    config, default = flatten(run.config.to_dict()), defaults(run.config)
     diff = {key: value for key, value in config.items() if value != default[key]}
     files.replace(run.directory / "diff.yaml", yaml.safe_dump(diff, sort_keys=False))
     files.replace(path, json.dumps(now | {"earlier_sessions": sessions}, indent=2) + "\n")
@@ -149,15 +149,24 @@ def _git(*arguments):
     return done.stdout.strip()
 
 
-def history_row(values: dict[str, Any]) -> str:
-    """One line of history.csv."""
+def _columns(config):
+    return COLUMNS + (TOP_FIVE if config.data.name == "imagenet2012" else ())
+
+
+def history_header(config: Config) -> str:
+    """The first line of history.csv."""
+    return ",".join(_columns(config)) + "\n"
+
+
+def history_row(config: Config, values: dict[str, Any]) -> str:
+    """The line of an epoch."""
     line = io.StringIO()
-    csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(values)
+    csv.DictWriter(line, _columns(config), lineterminator="\n").writerow(values)
     return line.getvalue()
 
 
 def write_history(directory: pathlib.Path, text: str) -> None:
-    """Writes history.csv whole: HISTORY_HEADER and a row an epoch."""
+    """Writes history.csv whole: its header and a row an epoch."""
     files.replace(directory / "history.csv", text)
 
 
@@ -223,13 +232,13 @@ def read_history(directory: pathlib.Path) -> pandas.DataFrame:
     """
     path = directory / "history.csv"
     history = _readable(path, _parse_history)
-    if tuple(history.columns) != COLUMNS:
+    if tuple(history.columns) not in (COLUMNS, COLUMNS + TOP_FIVE):
         raise UserError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(map(str, history))}")
     if not np.isfinite(history.to_numpy()).all():
         raise UserError(f"{path}: expected finite numbers, found {history.to_dict('list')}")
     if list(history["epoch"]) != list(range(1, len(history) + 1)):
         raise UserError(f"{path}: expected the epochs 1 to {len(history)}, found {list(history['epoch'])}")
-    for column in ("accuracy", "val_accuracy"):
+    for column in {"accuracy", "val_accuracy", *TOP_FIVE} & {*history.columns}:
         if not history[column].between(0, 1).all():
             raise UserError(f"{path}: expected {column} from 0 to 1, found {list(history[column])}")
     return history

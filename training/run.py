@@ -9,10 +9,14 @@ from typing import Any
 import keras
 
 import models
-from training import checkpoint, optimizer, records, strategy
+from iclayer import AverageStatistics
+from training import checkpoint, metrics, optimizer, records, strategy
 from training.config import Config, Run, TrainConfig
-from training.data import Batches, ImageSet, stream
+from training.data import Batches, ImageSet
+from training.errors import UserError
+from training.imagenet import PhotoBatches, PhotoSet
 from training.interrupt import Interruption
+from training.strategy import ONE_DEVICE, Devices
 
 
 def learning_rate(train: TrainConfig, epoch: int) -> float:
@@ -20,25 +24,24 @@ def learning_rate(train: TrainConfig, epoch: int) -> float:
     return train.learning_rate / 10 ** bisect.bisect_right(train.drops, epoch)
 
 
-def build(config: Config, batches: Batches) -> keras.Model:
+def build(config: Config, images: ImageSet | PhotoSet, devices: Devices = ONE_DEVICE) -> keras.Model:
     """The compiled model of a run; its initial state is a function of `config`."""
-    images = batches.images
+    train = config.train
     keras.utils.clear_session()
-    strategy.distribute(config.train)
+    strategy.distribute(devices)
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.train.precision)
+    keras.config.set_dtype_policy(train.precision)
     builder = getattr(models, config.model.network)
-    shape = images.train_images.shape[1:]
-    model = builder(**config.model.arguments(), num_classes=images.num_classes, input_shape=shape)
-    model.compile(
-        optimizer=optimizer.build(config.train, model.trainable_variables),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        jit_compile=config.train.jit_compile,
-        steps_per_execution=strategy.steps_per_call(config.train, batches),
-    )
-    if model.steps_per_execution > 1 and keras.backend.backend() == "jax":
-        model.train_function = strategy.scan(model)
+    with devices.scope():
+        model = builder(**config.model.arguments(), num_classes=images.num_classes, input_shape=images.shape)
+        model.compile(
+            optimizer=optimizer.build(train, model.trainable_variables),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            weighted_metrics=metrics.of(photographs=config.model.network == "imagenet_resnet"),
+            jit_compile=train.jit_compile,
+            steps_per_execution=strategy.steps_per_call(train, images.train_count // train.global_batch_size, devices),
+        )
+    strategy.prepare(model, devices)
     return model
 
 
@@ -55,14 +58,18 @@ class Recorder(keras.callbacks.Callback):
     Args:
         run: the run.
         batches: its training batches.
+        devices: what it trains on.
         history: text of history.csv so far; the state of this callback, so each checkpoint holds it.
         interruption: says whether to end.
     """
 
-    def __init__(self, run: Run, batches: Batches, history: str, interruption: Interruption):
+    def __init__(
+        self, run: Run, batches: Batches | PhotoBatches, devices: Devices, history: str, interruption: Interruption
+    ):
         super().__init__()
         self.run = run
         self.batches = batches
+        self.devices = devices
         self.history = history
         self.interruption = interruption
         self.diverged_at: dict[str, int] | None = None
@@ -102,62 +109,87 @@ class Recorder(keras.callbacks.Callback):
                 self.batches.steps_per_epoch * self.batches.batch_size / (self.trained - self.started), 1
             ),
         }
-        self.history += records.history_row(logs | row)
-        checkpoint.save(self.run.checkpoints, self.model, self.epoch, self.history)
-        records.write_history(self.run.directory, self.history)
+        self.history += records.history_row(self.run.config, logs | row)
+        if self.devices.chief:
+            checkpoint.save(self.run.checkpoints, self.model, self.epoch, self.history)
+            records.write_history(self.run.directory, self.history)
 
 
-def train(run: Run, images: ImageSet, state: checkpoint.State | None, interruption: Interruption) -> dict:
-    """Trains from `state`, or from the beginning, to the end, and records everything.
+def train(
+    run: Run, images: ImageSet | PhotoSet, state: checkpoint.State | None, interruption: Interruption, devices: Devices
+) -> dict:
+    """Trains from `state`, or from the beginning, to the end; the chief of the workers records everything.
 
     Returns:
         What result.json holds; the status is "finished", "diverged" or "interrupted".
 
     Raises:
-        UserError: the records cannot be written, or the state is another model's.
+        UserError: the records cannot be written, the state is another model's, an image cannot be used, or a worker is
+            lost.
     """
     config = run.config
-    batches = Batches(images, config.train.global_batch_size, config.seed, config.data.augment)
-    model = build(config, batches)
-    steps = batches.steps_per_epoch
-    checkpoint.check_space(run.checkpoints, model)
+    batches = images.batches(config.train.global_batch_size, config.seed, config.data.augment, devices.part)
+    model = build(config, images, devices)
+    steps, test_batch = batches.steps_per_epoch, devices.test_batch
     if state:
         checkpoint.restore(state, model)
-    first_epoch, history = (state.epochs, state.history) if state else (0, records.HISTORY_HEADER)
-    records.start(run, first_epoch, images.sha256)
-    records.write_history(run.directory, history)
-    if not state:
-        checkpoint.clear(run.checkpoints)  # after the history, so that a kill between leaves what goes on
+    first_epoch, history = (state.epochs, state.history) if state else (0, records.history_header(config))
+    if devices.chief:
+        checkpoint.check_space(run.checkpoints, model)
+        records.start(run, first_epoch, images.sha256)
+        records.write_history(run.directory, history)
+        if not state:
+            checkpoint.clear(run.checkpoints)  # after the history, so that a kill between leaves what goes on
     facts = {
         "trainable_parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
-        "evaluated_images": len(images.test_labels),
+        "evaluated_images": images.test_count,
     }
+    shares = f", {batches.batch_size // devices.replicas} on each of {devices.replicas} replicas"
     print(
         f"{model.name}, unit {config.model.unit}, seed {config.seed}: {facts['trainable_parameters']:,} trainable "
-        f"parameters, {len(images.train_labels):,} training and {len(images.test_labels):,} test images, "
-        f"{steps} steps of {batches.batch_size} images, epochs {first_epoch + 1} to {config.train.epochs}",
+        f"parameters, {images.train_count:,} training and {images.test_count:,} test images, "
+        f"{steps} steps of {batches.batch_size} images{shares if devices.replicas > 1 else ''}, "
+        f"epochs {first_epoch + 1} to {config.train.epochs}",
         flush=True,
     )
-    recorder = Recorder(run, batches, history, interruption)
-    callbacks = [keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config.train, epoch)), recorder]
-    if config.train.tensorboard:
+    recorder = Recorder(run, batches, devices, history, interruption)
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config.train, epoch))
+    callbacks = [AverageStatistics(), scheduler, recorder]
+    if config.train.tensorboard and devices.chief:
         callbacks.append(keras.callbacks.TensorBoard(run.directory / "tensorboard", write_graph=False))
     try:
         if first_epoch < config.train.epochs:
             model.fit(
-                stream(batches, first_epoch * steps, config.train.epochs * steps),
+                devices.share(batches.stream(first_epoch * steps, config.train.epochs * steps)),
                 initial_epoch=first_epoch,
                 epochs=config.train.epochs,
                 steps_per_epoch=steps,
                 shuffle=False,  # the batches are in order already
-                validation_data=(images.normalize(images.test_images), images.test_labels),
-                validation_batch_size=250,  # memory alone: every test image counts once at any size
+                validation_data=devices.share(batches.validation(test_batch)),
+                validation_steps=-(-images.test_count // test_batch),
                 callbacks=callbacks,
-                verbose=1 if sys.stdout.isatty() else 2,
+                verbose=(1 if sys.stdout.isatty() else 2) if devices.chief else 0,
             )
     except StopTrainingError:
-        if recorder.diverged_at:
-            return records.write_result(run.directory, "diverged", diverged_at=recorder.diverged_at, **facts)
-        return records.write_result(run.directory, "interrupted", **facts)
-    checkpoint.export(run.checkpoints / "model.keras", model)
-    return records.write_result(run.directory, "finished", **facts)
+        status = "diverged" if recorder.diverged_at else "interrupted"
+        facts |= {"diverged_at": recorder.diverged_at} if recorder.diverged_at else {}
+        return _end(run, devices, status, facts)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the backend has to say
+        if batches.bad:
+            raise UserError(f"{batches.bad[0]}: expected a JPEG photograph, found none") from error
+        if devices.workers > 1:
+            raise UserError(
+                f"train.strategy: expected all {devices.workers} workers to go on, found one lost: "
+                f"{str(error).splitlines()[0]}; the same commands, of all workers, go on from the last whole epoch"
+            ) from error
+        raise
+    if devices.chief:
+        checkpoint.export(run.checkpoints / "model.keras", model)
+    return _end(run, devices, "finished", facts)
+
+
+def _end(run, devices, status, facts):
+    """The result, which the chief writes."""
+    return records.write_result(run.directory, status, **facts) if devices.chief else {"status": status} | facts

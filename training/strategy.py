@@ -1,67 +1,220 @@
 """Which devices train, and how many steps one call of them does."""
 
+import contextlib
+import dataclasses
+import functools
+import importlib.util
 import itertools
+import os
+from typing import Any
 
 import keras
 
+from training import cluster
 from training.config import Config, TrainConfig
-from training.data import Batches, ImageSet
 from training.errors import UserError
 
 MOST_STEPS = 100  # of one call, where `train.steps_per_call` is auto: half a second of a ResNet-110 on a fast GPU
+ABLE = {"tensorflow": ("none", "mirrored", "multi_worker", "tpu"), "jax": ("none", "mirrored"), "torch": ("none",)}
+TEST_BATCH = 250  # at most; every test image counts once at any size
 
 
-def devices(train: TrainConfig) -> int:
-    """Devices that share each batch."""
-    return len(keras.distribution.list_devices()) if train.strategy == "mirrored" else 1
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """The devices that train together.
 
-
-def distribute(train: TrainConfig) -> None:
-    """Makes the models to come those of all devices, until `keras.utils.clear_session`, where that is asked for.
-
-    `mirrored` is data parallelism by JAX' global arrays: each device holds the variables and a part of the batch, and
-    what is computed is what one device would compute, but for rounding: normalization sees the statistics of the whole
-    batch, and dropout masks are drawn for the whole batch, so that each device has its own part of them.
+    Args:
+        strategy: "none", "mirrored", "multi_worker" or "tpu".
+        replicas: devices that share each batch.
+        worker: index of this process among `workers`; 0 is the chief, who alone writes.
+        distribution: the `tf.distribute.Strategy`, where it is one.
     """
-    if train.strategy == "mirrored":
+
+    strategy: str = "none"
+    replicas: int = 1
+    worker: int = 0
+    workers: int = 1
+    distribution: Any = None
+
+    @property
+    def chief(self) -> bool:
+        return self.worker == 0
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """What `batches` of a data set takes, for this process to make its part of each batch."""
+        return self.worker, self.workers
+
+    @property
+    def test_batch(self) -> int:
+        """Test images a step: a multiple of the replicas."""
+        return max(TEST_BATCH // self.replicas, 1) * self.replicas
+
+    def scope(self):
+        """Where models and optimizers are made."""
+        return self.distribution.scope() if self.distribution else contextlib.nullcontext()
+
+    def share(self, dataset):
+        """A `tf.data.Dataset` of this worker's parts of batches, as `fit` takes it: each replica has its own part."""
+        if not self.distribution:
+            return dataset
+        import tensorflow as tf
+
+        local = self.replicas // self.workers
+
+        def split(*batch):
+            return tuple(tf.reshape(part, [local, part.shape[0] // local, *part.shape[1:]]) for part in batch)
+
+        parts = dataset.map(split).unbatch().prefetch(local)
+        return self.distribution.distribute_datasets_from_function(lambda context: parts)
+
+    def wait(self) -> None:
+        """Until all workers are here."""
+        if self.workers > 1:
+            import tensorflow as tf
+
+            ones = self.distribution.run(tf.function(lambda: tf.constant(1.0)))
+            float(self.distribution.reduce("SUM", ones, axis=None))
+
+
+ONE_DEVICE = Devices()
+
+
+def choose(train: TrainConfig) -> str:
+    """The name of the strategy: what `train.strategy` says, or for auto what is there.
+
+    Raises:
+        UserError: the backend has no such strategy.
+    """
+    backend, wanted = keras.backend.backend(), train.strategy
+    able = ABLE[backend]
+    if wanted not in ("auto", *able):
+        raise UserError(f"train.strategy: expected auto or one of {', '.join(able)} on {backend}, found {wanted}")
+    if wanted != "auto":
+        return wanted
+    if backend == "tensorflow":
+        if importlib.util.find_spec("libtpu"):
+            with contextlib.suppress(UserError):
+                return start("tpu").strategy
+        if len(cluster.read().addresses) > 1:
+            return "multi_worker"
+    accelerators = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
+    return "mirrored" if "mirrored" in able and len(accelerators) > 1 else "none"
+
+
+@functools.cache
+def start(strategy: str) -> Devices:
+    """Takes hold of the devices, once in a process and before it computes anything.
+
+    Raises:
+        UserError: they are not to be had.
+    """
+    if strategy == "none":
+        return ONE_DEVICE
+    if keras.backend.backend() == "jax":
+        return Devices(strategy, len(keras.distribution.list_devices()))
+    import tensorflow as tf
+
+    if strategy == "mirrored":
+        gpus, cpus = tf.config.list_logical_devices("GPU"), tf.config.list_logical_devices("CPU")
+        names = [device.name for device in gpus or cpus]
+        # Keras' several steps a call do not work with the default, collective operations.
+        reduce = tf.distribute.NcclAllReduce() if gpus else tf.distribute.HierarchicalCopyAllReduce()
+        distribution = tf.distribute.MirroredStrategy(names, cross_device_ops=reduce)
+        return Devices(strategy, distribution.num_replicas_in_sync, distribution=distribution)
+    if strategy == "multi_worker":
+        workers = cluster.read()
+        if len(workers.addresses) < 2:
+            raise UserError(
+                "train.strategy: expected TF_CONFIG to name two workers or more for multi_worker, found one"
+            )
+        cluster.check_port(workers)
+        with cluster.patience(workers):
+            distribution = tf.distribute.MultiWorkerMirroredStrategy()
+        replicas = distribution.num_replicas_in_sync
+        return Devices(strategy, replicas, workers.worker, len(workers.addresses), distribution)
+    name = os.environ.get("TPU_NAME", "local")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        distribution = tf.distribute.TPUStrategy(resolver)
+    except Exception as error:  # of many kinds, from TensorFlow and from the cloud's client
+        found = str(error).splitlines()[0]
+        raise UserError(f"train.strategy: expected a TPU named {name} (TPU_NAME), found none: {found}") from error
+    return Devices(strategy, distribution.num_replicas_in_sync, distribution=distribution)
+
+
+def distribute(devices: Devices) -> None:
+    """On JAX, makes the models to come those of all devices, until `keras.utils.clear_session`.
+
+    Each device holds the variables and a part of the batch, and what is computed is what one device would compute, but
+    for rounding: normalization sees the statistics of the whole batch, and dropout masks are drawn for the whole batch,
+    so that each device has its own part of them.
+    """
+    if devices.replicas > 1 and not devices.distribution:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
 
 
-def check(config: Config, images: ImageSet) -> None:
-    """Sees to it that these devices can train on `images`.
+def check(config: Config, train_count: int, devices: Devices) -> None:
+    """Sees to it that these devices can train on so many images.
 
     Raises:
-        UserError: the batch or the test images cannot be shared, or the backend cannot do what is asked for.
+        UserError: the batch cannot be shared, or the backend cannot do what is asked for.
     """
     train, backend = config.train, keras.backend.backend()
-    batch, count = train.global_batch_size, len(images.train_labels)
-    if batch > count:
-        raise UserError(f"train.global_batch_size: expected at most the {count} training images, found {batch}")
-    if train.strategy == "mirrored" and backend != "jax":
-        raise UserError(f"train.strategy: expected none on {backend}, found mirrored")
-    found, tests = devices(train), len(images.test_labels)
-    if batch % found or tests % found:
+    batch, replicas = train.global_batch_size, devices.replicas
+    if batch > train_count:
+        raise UserError(f"train.global_batch_size: expected at most the {train_count} training images, found {batch}")
+    if batch % replicas:
+        raise UserError(f"train.global_batch_size: expected a multiple of the {replicas} replicas, found {batch}")
+    steps, call = train_count // batch, train.steps_per_call
+    one = backend == "torch" or (backend == "jax" and train.jit_compile is False) or devices.strategy == "multi_worker"
+    if call not in ("auto", 1) and one:
         raise UserError(
-            "train.strategy: expected a number of devices that divides train.global_batch_size, "
-            f"{batch}, and the {tests} test images, found {found} devices"
+            "train.steps_per_call: expected 1 on torch, on jax without jit_compile and for several workers, "
+            f"found {call}"
         )
-    steps, call = count // batch, train.steps_per_call
-    if call not in ("auto", 1) and (backend == "torch" or (backend == "jax" and train.jit_compile is False)):
-        raise UserError(f"train.steps_per_call: expected 1 on torch, and on jax without jit_compile, found {call}")
     if call != "auto" and steps % call:
         raise UserError(f"train.steps_per_call: expected a divisor of the {steps} steps of an epoch, found {call}")
+    if train.jit_compile is True and devices.distribution:
+        raise UserError(f"train.jit_compile: expected auto or false with {devices.strategy}, found true")
 
 
-def steps_per_call(train: TrainConfig, batches: Batches) -> int:
-    """Steps that one call of the device does; auto is many on an accelerator and JAX, else one."""
+def steps_per_call(train: TrainConfig, steps_per_epoch: int, devices: Devices) -> int:
+    """Steps that one call of the device does; auto is many on a TPU, and on an accelerator with JAX, else one."""
     if train.steps_per_call != "auto":
         return train.steps_per_call
-    if keras.backend.backend() != "jax" or train.jit_compile is False:
-        return 1
-    import jax
+    if devices.strategy != "tpu":
+        if keras.backend.backend() != "jax" or train.jit_compile is False:
+            return 1
+        import jax
 
-    most = 1 if jax.default_backend() == "cpu" else MOST_STEPS
-    return next(steps for steps in range(most, 0, -1) if batches.steps_per_epoch % steps == 0)
+        if jax.default_backend() == "cpu":
+            return 1
+    return next(steps for steps in range(MOST_STEPS, 0, -1) if steps_per_epoch % steps == 0)
+
+
+def prepare(model: keras.Model, devices: Devices) -> None:
+    """Has `fit` do what it cannot of itself: scan on JAX; on several workers, run at all (Keras 3.15.1)."""
+    if keras.backend.backend() == "jax" and model.steps_per_execution > 1:
+        model.train_function = scan(model)
+    if not devices.distribution:
+        return
+    images = keras.KerasTensor((2, *model.input_shape[1:]), model.inputs[0].dtype)
+    labels, weights = keras.KerasTensor((2,), "int32"), keras.KerasTensor((2,), "float32")
+    with devices.scope():
+        model._symbolic_build(data_batch=(images, labels, weights))
+    model._maybe_symbolic_build = lambda **_: None  # which takes a mean of a tuple over workers
+    if devices.workers > 1:
+        model.train_step, model.test_step = _of_rank_1(model.train_step), _of_rank_1(model.test_step)
+
+
+def _of_rank_1(step):
+    """A step whose logs have the axis that Keras takes the mean over, with several workers."""
+    import tensorflow as tf
+
+    return lambda data: {name: tf.reshape(value, [1]) for name, value in step(data).items()}
 
 
 def scan(model: keras.Model):

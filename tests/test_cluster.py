@@ -1,0 +1,98 @@
+"""TF_CONFIG, ports, workers that do not come, and devices that are not there: one clear line each."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training import cluster, strategy
+from training.errors import UserError
+
+
+def config(addresses=("a:1", "b:2"), kind="worker", index=0, **jobs):
+    return json.dumps({"cluster": {"worker": list(addresses), **jobs}, "task": {"type": kind, "index": index}})
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "Expecting"),
+        ("[]", "list"),
+        ("{}", "no 'cluster'"),
+        (json.dumps({"cluster": {"worker": ["a:1"]}}), "no 'task'"),
+        (config(index=2), "task index 2 among 2 workers"),
+        (config(index=-1), "task index -1"),
+        (config(index="0"), "task index 0"),
+        (config(kind="ps", ps=["c:3"]), "jobs worker, ps"),
+        (config(kind="chief"), "a task of type chief"),
+        (config(["a:1", "a:1"]), "an address twice"),
+        (config(["a:1", "b"]), "the address b"),
+        (config(["a:1", "b:99999"]), "the address b:99999"),
+    ],
+)
+def test_a_broken_tf_config_is_one_line(text, match, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError, match=match) as raised:
+        cluster.read()
+    assert str(raised.value).startswith("TF_CONFIG: expected workers and a task")
+    assert "\n" not in str(raised.value)
+
+
+@settings(max_examples=200)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["cluster", "worker", "task", "type", "index"]), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_tf_config_is_read_or_refused(tree):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_CONFIG", json.dumps(tree))
+        try:
+            found = cluster.read()
+        except UserError:
+            return
+        assert 0 <= found.index < len(found.addresses)
+
+
+def test_a_port_in_use_is_named():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"TF_CONFIG: expected port {port} of localhost.*in use"):
+            cluster.check_port(cluster.Cluster([f"localhost:{port}", "localhost:1"], 0))
+
+
+def test_a_worker_that_never_comes_is_named_and_ends_the_wait():
+    with socket.create_server(("localhost", 0)) as here:
+        address = f"localhost:{here.getsockname()[1]}"
+        program = (
+            "import time\nfrom training import cluster\n"
+            f"with cluster.patience(cluster.Cluster([{address!r}, 'localhost:1'], 0), 0.2): time.sleep(60)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: TF_CONFIG: expected 2 workers within 0.2 s, found no answer from localhost:1\n"
+
+
+def test_a_wait_that_ends_leaves_the_process_alone():
+    program = (
+        "import time\nfrom training import cluster\n"
+        "with cluster.patience(cluster.Cluster(['localhost:1'], 0), 0.1): pass\ntime.sleep(0.4)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
+
+
+def test_a_tpu_that_is_not_there_is_one_line():
+    with pytest.raises(
+        UserError, match=r"train.strategy: expected a TPU named local \(TPU_NAME\), found none: "
+    ) as raised:
+        strategy.start("tpu")
+    assert "\n" not in str(raised.value)

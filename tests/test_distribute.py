@@ -1,0 +1,148 @@
+"""Replicas and workers of tf.distribute, on virtual devices and processes of one machine, against one device."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas
+import pytest
+import replicas
+
+from training import checkpoint
+from training.data import ImageSet
+
+KINDS = {"none": 1, "mirrored": 1, "multi_worker": 2}  # processes
+
+
+def clusters(processes):
+    """TF_CONFIG for each process."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(processes)]
+    addresses = [f"localhost:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    tasks = [{"type": "worker", "index": index} for index in range(processes)]
+    return [json.dumps({"cluster": {"worker": addresses}, "task": task}) for task in tasks]
+
+
+def start(arguments, processes, **options):
+    """A process for each worker, with this Python."""
+    environments = [os.environ | {"PYTHONPATH": "."} for _ in range(processes)]
+    if processes > 1:
+        for environment, config in zip(environments, clusters(processes), strict=True):
+            environment["TF_CONFIG"] = config
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
+    return [subprocess.Popen([sys.executable, *arguments], env=environment, **pipes) for environment in environments]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """The outputs of each process of each kind, and the folder of the saved models."""
+    folder = tmp_path_factory.mktemp("replicas")
+    outputs = {}
+    for kind, count in KINDS.items():
+        path = folder / f"{kind}.npz"
+        workers = start(["tests/replicas.py", kind, str(path)], count)
+        said = [worker.communicate(timeout=300)[0] for worker in workers]
+        assert [worker.returncode for worker in workers] == [0] * count, said
+        outputs[kind] = [dict(np.load(folder / f"{kind}{i}.npz")) for i in range(count)]
+    return folder, outputs
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "multi_worker"])
+@pytest.mark.parametrize("network", replicas.NETWORKS)
+def test_two_replicas_compute_what_one_does(found, kind, network):
+    _, outputs = found
+    one = outputs["none"][0]
+    for worker in outputs[kind]:
+        assert worker["replicas"] == 2
+        assert worker[f"{network} moved"] > 1e-3
+        for what in ("loss", "weights", "statistics", "tests"):
+            np.testing.assert_allclose(worker[f"{network} {what}"], one[f"{network} {what}"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "multi_worker"])
+def test_replicas_have_masks_of_their_own_and_one_state(found, kind):
+    _, outputs = found
+    masks = np.concatenate([worker["left by dropout"] for worker in outputs[kind]], axis=1) != 0
+    assert masks.shape == (2, 2, 1000)  # call, replica
+    for a, b in ((masks[0, 0], masks[0, 1]), (masks[0, 0], masks[1, 0]), (masks[0, 1], masks[1, 0])):
+        assert abs((a != b).mean() - 0.5) < 0.1  # 6 standard deviations
+    for what in ("weights of replicas", "statistics of replicas"):
+        values = np.concatenate([worker[what] for worker in outputs[kind]])
+        assert len(values) == 2
+        np.testing.assert_array_equal(values[0], values[1])
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "multi_worker"])
+def test_moving_statistics_become_their_mean_over_replicas(found, kind):
+    _, outputs = found
+    before, after = np.concatenate([worker["apart and averaged"] for worker in outputs[kind]], axis=1)
+    assert np.abs(before[0] - before[1]).min() > 1e-3
+    np.testing.assert_allclose(after, [before.mean(axis=0)] * 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["none", "mirrored", "multi_worker"])
+def test_what_was_evaluated_is_what_was_saved(found, kind):
+    folder, outputs = found
+    model = keras.saving.load_model(folder / f"{kind}.keras")
+    images = replicas.image_set(ImageSet, tests=37)
+    evaluated = model.evaluate(images.normalize(images.test_images), images.test_labels, verbose=0)
+    for worker in outputs[kind]:
+        np.testing.assert_allclose(worker["evaluated"], evaluated, rtol=1e-6)
+
+
+OPTIONS = "--data.name digits --model.depth 8 --model.momentum 0.9 --train.epochs 3 --train.drops [] --train.strategy"
+
+
+def trained(out, kill=None):
+    """Runs two workers on the digits; `kill`: the one that SIGKILL hits after the first epoch. Codes and outputs."""
+    workers = start(["train_cifar.py", *OPTIONS.split(), "multi_worker", "--out", str(out)], 2, bufsize=1)
+    if kill is not None:
+        first = out / "default" / "seed0" / "checkpoints" / "epoch-000001.state"
+        deadline = time.monotonic() + 120
+        while not first.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        workers[kill].kill()
+    said = [worker.communicate(timeout=300)[0] for worker in workers]
+    return [worker.returncode for worker in workers], said
+
+
+def records_of(out):
+    """Weights and seeds, optimizer, and history but for seconds, of the last checkpoint."""
+    run = out / "default" / "seed0"
+    history = pandas.read_csv(run / "history.csv").drop(columns=["seconds", "images_per_second"])
+    return checkpoint.newest(run / "checkpoints").variables, history
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Two workers that nothing stops."""
+    out = tmp_path_factory.mktemp("whole")
+    codes, said = trained(out)
+    assert codes == [0, 0], said
+    assert "64 images, 32 on each of 2 replicas" in said[0]
+    return out
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_worker_is_killed_and_the_same_commands_end_bit_identical(tmp_path, whole, killed):
+    codes, said = trained(tmp_path, kill=killed)
+    assert codes[killed] == -signal.SIGKILL
+    assert codes[1 - killed] == 2, said[1 - killed]
+    (line,) = [line for line in said[1 - killed].splitlines() if line.startswith("error: ")]
+    assert "train.strategy: expected all 2 workers to go on" in line
+    assert "Traceback" not in said[1 - killed]
+    codes, said = trained(tmp_path)
+    assert codes == [0, 0], said
+    assert "epochs 1 to 3" not in said[0]
+    (variables, history), (expected, expected_history) = records_of(tmp_path), records_of(whole)
+    pandas.testing.assert_frame_equal(history, expected_history, check_exact=True)
+    for (path, value), (expected_path, expected_value) in zip(variables, expected, strict=True):
+        assert path == expected_path
+        np.testing.assert_array_equal(value, expected_value)

@@ -1,0 +1,224 @@
+"""Photographs: what is cropped, in which order, in which part of a batch; and what cannot be decoded."""
+
+import io
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.metrics import top_k_accuracy_score
+
+import models
+from training import data, metrics
+from training.config import DataConfig
+from training.errors import UserError
+
+# Width, height and mode: common, tiny, very wide, very high, gray, and of a printer's colours.
+KINDS = [(100, 80, "RGB"), (9, 7, "RGB"), (300, 12, "RGB"), (12, 300, "RGB"), (60, 60, "L"), (50, 70, "CMYK")]
+
+
+def jpeg(width, height, mode="RGB"):
+    """Red grows from left to right, green from top to bottom, from 0 to 255."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0] = np.linspace(0, 255, width)
+    pixels[..., 1] = np.linspace(0, 255, height)[:, None]
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, "JPEG", quality=98, subsampling=0)
+    return file.getvalue()
+
+
+@pytest.fixture
+def prepare(tmp_path, monkeypatch):
+    """Writes photographs with TFDS' own writer, and gives the data set: `prepare(train, validation)`, JPEGs each."""
+
+    def make(train, validation, on_bad_image="error"):
+        builder = tfds.builder("imagenet2012", data_dir=str(tmp_path))
+
+        def examples(photographs):
+            for i, photograph in enumerate(photographs):
+                name = f"n{i:08d}_{i}.JPEG"
+                yield name, {"image": io.BytesIO(photograph), "label": i % 1000, "file_name": name}
+
+        splits = {"train": train, "validation": validation}
+        monkeypatch.setattr(
+            type(builder),
+            "_split_generators",
+            lambda self, manager: {split: examples(photographs) for split, photographs in splits.items()},
+        )
+        builder.download_and_prepare()
+        monkeypatch.undo()
+        return data.load(DataConfig("imagenet2012", str(tmp_path), on_bad_image=on_bad_image))
+
+    return make
+
+
+def listed(dataset):
+    return [tuple(np.asarray(part) for part in batch) for batch in dataset.as_numpy_iterator()]
+
+
+def test_every_kind_of_photograph_becomes_224_pixels_square(prepare):
+    photographs = [jpeg(*kind) for kind in KINDS]
+    batches = prepare(photographs, photographs).batches(6, seed=0, augment=True)
+    (images, labels), (validation, truth, weights) = listed(batches.stream(0, 1))[0], listed(batches.validation(6))[0]
+    for given_images, given_labels in ((images, labels), (validation, truth)):
+        assert given_images.shape == (6, 224, 224, 3)
+        assert given_images.dtype == np.uint8
+        assert sorted(given_labels) == list(range(6))
+    np.testing.assert_array_equal(weights, 1)
+    of_kind = dict(zip(truth, validation.astype(int), strict=True))
+    assert np.ptp(of_kind[4], axis=-1).max() == 0
+    np.testing.assert_allclose(of_kind[5][..., 0].mean(axis=0), of_kind[0][..., 0].mean(axis=0), atol=40)
+
+
+@pytest.mark.parametrize(("width", "height"), [(500, 375), (320, 480), (75, 56), (1000, 256)])
+def test_the_central_view_is_the_centre_of_the_photograph_of_shorter_side_256(prepare, width, height):
+    image = listed(prepare([jpeg(8, 8)] * 2, [jpeg(width, height)]).batches(2, 0, True).validation(1))[0][0][0]
+    scale = 256 / min(width, height)
+    reference = Image.open(io.BytesIO(jpeg(width, height))).resize(
+        (round(width * scale), round(height * scale)), Image.Resampling.BILINEAR
+    )
+    left, top = (reference.width - 224) // 2, (reference.height - 224) // 2
+    expected = np.asarray(reference.crop((left, top, left + 224, top + 224)), int)
+    assert np.abs(image - expected).mean() < 3
+    assert np.abs(image - expected).max() < 16
+
+
+def test_random_views_have_the_area_and_the_aspect_of_the_paper_and_half_are_flipped(prepare):
+    batches = prepare([jpeg(300, 300)] * 400, [jpeg(8, 8)]).batches(400, seed=0, augment=True)
+    red, green = (listed(batches.stream(0, 1))[0][0][..., channel].astype(float) for channel in (0, 1))
+    columns, rows = red.mean(axis=1), green.mean(axis=2)  # (view, 224): the place in the photograph, 0 to 255
+    widths, heights = (np.abs(line[:, -1] - line[:, 0]) / 255 for line in (columns, rows))
+    areas, aspects = widths * heights, widths / heights
+    assert 0.06 < areas.min() < 0.12
+    assert 0.85 < areas.max() < 1.02
+    assert 0.72 < aspects.min() < 0.8
+    assert 1.25 < aspects.max() < 1.4
+    flipped = (columns[:, 0] > columns[:, -1]).mean()
+    assert abs(flipped - 0.5) < 0.125  # 5 standard deviations
+    assert (rows[:, 0] < rows[:, -1]).all()
+
+
+def test_batches_are_a_function_of_seed_and_epoch_and_epochs_can_be_entered(prepare):
+    images = prepare([jpeg(40 + i, 40) for i in range(10)], [jpeg(8, 8)])
+    batches = images.batches(4, seed=3, augment=True)
+    assert batches.steps_per_epoch == 2
+    whole, again, later = listed(batches.stream(0, 6)), listed(batches.stream(0, 6)), listed(batches.stream(2, 6))
+    for a, b in zip(whole + whole[2:], again + later, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+    orders = [tuple(np.concatenate([labels for _, labels in whole[i : i + 2]])) for i in (0, 2, 4)]
+    assert len(set(orders)) == 3
+    for order in orders:
+        assert len(set(order)) == 8
+    other = listed(images.batches(4, seed=4, augment=True).stream(0, 6))
+    assert any((a[1] != b[1]).any() for a, b in zip(whole, other, strict=True))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_have_parts_of_one_batch(prepare, workers):
+    images = prepare([jpeg(40 + i, 40) for i in range(9)], [jpeg(8, 8)])
+    (whole,) = listed(images.batches(8, seed=0, augment=True).stream(0, 1))
+    parts = [listed(images.batches(8, 0, True, (i, workers)).stream(0, 1))[0] for i in range(workers)]
+    for one, several in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(one, np.concatenate(several))
+
+
+@pytest.mark.parametrize(("count", "batch", "workers"), [(40, 16, 1), (40, 16, 2), (7, 4, 4), (3, 8, 2), (8, 8, 1)])
+def test_each_test_image_counts_once_at_any_batch_size(prepare, count, batch, workers):
+    images = prepare([jpeg(8, 8)], [jpeg(8, 8)] * count)
+    found = [listed(images.batches(1, 0, True, (i, workers)).validation(batch)) for i in range(workers)]
+    assert {len(of_worker) for of_worker in found} == {-(-count // batch)}
+    assert {len(part[1]) for of_worker in found for part in of_worker} == {batch // workers}
+    labels, weights = (np.concatenate([part[i] for of_worker in found for part in of_worker]) for i in (1, 2))
+    assert sorted(labels[weights > 0]) == list(range(count))
+    assert weights.mean() == pytest.approx(1)
+    assert len(set(weights[weights > 0])) == 1
+
+
+def test_a_broken_photograph_is_named_or_counted_and_left_out(prepare, capsys):
+    photographs = [jpeg(40 + i, 40) for i in range(8)]
+    photographs[5] = photographs[5][: len(photographs[5]) // 3]
+    images = prepare(photographs, [jpeg(8, 8)])
+    batches = images.batches(4, seed=0, augment=True)
+    with pytest.raises(tf.errors.OpError):
+        listed(batches.stream(0, 2))
+    assert batches.bad == ["n00000005_5.JPEG"]
+    skipping = data.PhotoSet(images.builder, "skip").batches(4, seed=0, augment=True)
+    found = listed(skipping.stream(0, 4))
+    assert [len(labels) for _, labels in found] == [4] * 4
+    assert 5 not in np.concatenate([labels for _, labels in found])
+    assert set(skipping.bad) == {"n00000005_5.JPEG"}
+    assert "n00000005_5.JPEG" in capsys.readouterr().err
+
+
+def test_photographs_that_are_not_prepared_are_asked_for(tmp_path):
+    with pytest.raises(UserError, match=rf"data.data_dir.*imagenet2012.*{tmp_path}"):
+        data.load(DataConfig("imagenet2012", str(tmp_path)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    classes=st.integers(6, 30),
+    values=st.sampled_from([2, 5, 1000]),  # so few that there are ties, or many
+    k=st.sampled_from([1, 5]),
+)
+def test_accuracies_are_those_of_scikit_learn_with_ties_too(seed, classes, values, k):
+    random = np.random.default_rng(seed)
+    logits = random.integers(0, values, (40, classes)).astype("float32")
+    labels = random.integers(0, classes, 40)
+    metric = metrics.top(k, "top")
+    metric.update_state(labels[:25], logits[:25])
+    metric.update_state(labels[25:], logits[25:])
+    expected = top_k_accuracy_score(labels, logits, k=k, labels=range(classes))
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_logit_that_is_no_number_is_in_no_top():
+    logits = np.full((3, 10), np.nan, "float32")
+    np.testing.assert_array_equal(metrics.in_top(5)(np.array([0, 4, 9]), logits), 0)
+
+
+def test_resnet_50_has_the_parameters_and_the_shapes_of_he_et_al():
+    model = models.imagenet_resnet(50, "baseline")
+    assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 25_557_032
+    sides = {"stem_conv": 112, "stem_pool": 56, "stage1_unit3_add": 56, "stage2_unit4_add": 28}
+    sides |= {"stage3_unit6_add": 14, "stage4_unit3_add": 7}
+    assert {name: model.get_layer(name).output.shape[1] for name in sides} == sides
+    widths = {"stem_conv": 64, "stage1_unit3_add": 256, "stage2_unit4_add": 512, "stage3_unit6_add": 1024}
+    widths |= {"stage4_unit3_add": 2048, "head_dense": 1000}
+    assert {name: model.get_layer(name).output.shape[-1] for name in widths} == widths
+
+
+@pytest.mark.parametrize("depth", [18, 34, 101, 152])
+def test_the_other_depths_have_their_weight_layers(depth):
+    model = models.imagenet_resnet(depth, "relu-ic-conv", num_classes=10, input_shape=(64, 64, 3))
+    names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
+    assert len([name for name in names if "shortcut" not in name]) == depth
+
+
+@pytest.mark.parametrize("unit", models.UNITS)
+def test_units_differ_in_neither_parameters_nor_stages(unit):
+    model = models.imagenet_resnet(50, unit, (3, 6, 4, 3), 10, (32, 32, 3), rate=0.1)
+    assert model.output_shape == (None, 10)
+    assert len([layer for layer in model.layers if layer.name.endswith("_add")]) == 16
+    assert model.get_layer("stage2_unit6_add") is not None
+    kernels = sum(np.prod(w.shape) for w in model.trainable_weights if "kernel" in w.path)
+    assert kernels == 23_454_912 + 2 * 278_528 - 2 * 1_114_112 + 2048 * 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"depth": 20}, "depth.*18, 34, 50.*20"),
+        ({"stages": (3, 6, 4)}, "stages.*4 stages"),
+        ({"shortcut": "x"}, "short"),
+    ],
+)
+def test_arguments_that_no_network_has_are_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        models.imagenet_resnet(**arguments)

@@ -1,0 +1,17 @@
+"""Trains on ILSVRC2012, on one GPU, several, several hosts, or a TPU: one run, or a grid of them.
+
+python train_imagenet.py --config configs/imagenet-relu-ic-conv.yaml --data.data_dir DIR --train.strategy auto
+python train_imagenet.py --help
+"""
+
+import sys
+
+from training import command
+
+
+def main(argv: list[str]) -> int:
+    return command.main(argv, "train_imagenet.py")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

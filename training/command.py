@@ -1,0 +1,24 @@
+"""What the scripts do: read the configs, train, end with a code that says how it went."""
+
+import sys
+
+from training.errors import UserError
+from training.quiet import import_keras
+
+
+def main(argv: list[str], script: str) -> int:
+    """Runs `script`, one of `training.config.DEFAULTS`, and returns its exit code."""
+    try:
+        import_keras()
+        from training import config, grid
+
+        runs, only_print = config.load(argv, script)
+        if only_print:
+            print(config.dump(runs), end="")
+            return 0
+        return grid.run_all(runs)
+    except KeyboardInterrupt:
+        return 130
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
