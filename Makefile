@@ -36,7 +36,7 @@ test-distribute: .venv/installed
 test-jax test-torch: test-%: .venv/installed .venv-%/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-$*.txt $*
-	$(BIN)/python -m pytest tests/test_backends.py -k $*
+	$(BIN)/python -m pytest tests/test_backends.py -n 2 -k $*
 	@echo "Training, killing and resuming without TensorFlow ..."
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_resume.py -k kills
 

@@ -1,10 +1,11 @@
 """Photographs a second on one core, from prepared files to batches, against bare decoding and against Pillow.
 
-    python benchmarks/photographs.py --data_dir DIR
+    python benchmarks/photographs.py [--data_dir DIR] [--out FILE]
 
-Contenders, in turns, on the same random parts of the same photographs: the batches of train_imagenet.py; TensorFlow's
-decoding of these parts alone, from memory, which no pipeline can beat; and Pillow's decoding, cropping and resizing.
-Then the memory of the process after each of 20 epochs.
+The photographs are the training ones of the prepared imagenet2012 in `data_dir`, or the two that scikit-learn brings;
+an epoch has them many times. Contenders, in turns, on the same random parts of the same photographs: the batches of
+train_imagenet.py, from files; TensorFlow's decoding of these parts alone, from memory; this with resizing; and Pillow's
+decoding, cropping and resizing, from memory. Then the memory of the process after each of 20 epochs.
 """
 
 import argparse
@@ -15,51 +16,75 @@ import pathlib
 import resource
 import statistics
 import sys
+import tempfile
 import time
+import types
 
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from training.quiet import import_keras
+from training.quiet import import_keras  # noqa: E402
 
 import_keras()
 
+import sklearn.datasets  # noqa: E402
 import tensorflow as tf  # noqa: E402
+import tensorflow_datasets as tfds  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from benchmarks import machine  # noqa: E402
-from training import data, imagenet  # noqa: E402
-from training.config import DataConfig  # noqa: E402
+from training import imagenet  # noqa: E402
 
-ROUNDS, EPOCHS, BATCH = 7, 4, 16
+ROUNDS, BATCH, LEAST, EPOCHS = 9, 64, 640, 20
 
 
-def windows(batches, epochs):
-    """JPEGs and what the random view takes of each, (begin, size), as the batches of `epochs` do."""
+def photographs(data_dir, folder):
+    """What the photographs are, and a data set whose epoch has `LEAST` or more."""
+    builder = tfds.builder("imagenet2012", data_dir=data_dir)
+    if data_dir:
+        split = builder.info.splits["train"]
+        name, paths, count = "imagenet2012", split.filepaths, split.num_examples
+    else:
+        name, paths = "scikit-learn's", [folder / "photographs.tfrecord"]
+        files = sorted((pathlib.Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
+        count = len(files)
+        with tf.io.TFRecordWriter(str(paths[0])) as writer:
+            for file in files:
+                example = {"image": io.BytesIO(file.read_bytes()), "label": 0, "file_name": file.name}
+                writer.write(builder.info.features.serialize_example(builder.info.features.encode_example(example)))
+    times = -(-LEAST // count)
+    train = types.SimpleNamespace(filepaths=paths * times, num_examples=count * times)
+    info = types.SimpleNamespace(features=builder.info.features, splits={"train": train})
+    return f"{count} photographs, {name}", imagenet.PhotoSet(types.SimpleNamespace(info=info))
+
+
+def parts_of(batches):
+    """JPEGs of an epoch and what the random view takes of each: (JPEG, begin, size)."""
     found = []
-    for epoch in epochs:
-        records = batches._records("train", epoch, batches.steps_per_epoch * BATCH, BATCH)
-        for place, record in records.as_numpy_iterator():
-            begin, size = imagenet.random_window(batches.seed, epoch, place, record["image"])
-            found.append((record["image"], begin.numpy(), size.numpy()))
+    for place, record in batches._records("train", 0, batches.steps_per_epoch * BATCH, BATCH):
+        jpeg = batches._example(record)["image"]
+        found.append((jpeg.numpy(), *(part.numpy() for part in imagenet.random_window(0, 0, place, jpeg))))
     return found
 
 
-def ours(batches):
-    for _ in batches.stream(0, EPOCHS * batches.steps_per_epoch):
-        pass
-
-
-def bare(parts):
+def in_tensorflow(parts, resize):
+    """A way to decode, and perhaps to resize, what is in memory."""
     jpegs, begins, sizes = zip(*parts, strict=True)
-    dataset = tf.data.Dataset.from_tensor_slices((list(jpegs), list(begins), list(sizes)))
 
     def decode(jpeg, begin, size):
         window = tf.concat([begin, size], axis=0)
         image = tf.io.decode_and_crop_jpeg(jpeg, window, channels=3, dct_method=imagenet.DCT)
-        return tf.shape(image)
+        return tf.image.resize(image, (imagenet.SIZE, imagenet.SIZE)) if resize else image
 
-    for _ in dataset.map(decode, tf.data.AUTOTUNE):
-        pass
+    dataset = tf.data.Dataset.from_tensor_slices((list(jpegs), list(begins), list(sizes)))
+    options = tf.data.Options()
+    options.autotune.enabled = False  # faster, see training/imagenet.py
+    return through(dataset.map(decode).with_options(options))
+
+
+def through(dataset):
+    """A way through all of a dataset."""
+    return lambda: dataset.reduce(0, lambda count, *_: count + 1).numpy()
 
 
 def pillow(parts):
@@ -70,31 +95,36 @@ def pillow(parts):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_dir", required=True, help="folder of the prepared imagenet2012")
+    parser.add_argument("--data_dir", help="folder of the prepared imagenet2012")
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
-    images = data.load(DataConfig("imagenet2012", arguments.data_dir))
-    batches = images.batches(BATCH, seed=0, augment=True)
-    parts = windows(batches, range(EPOCHS))
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    ways = {"ours": lambda: ours(batches), "bare": lambda: bare(parts), "Pillow": lambda: pillow(parts)}
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way()
-            rates[name].append(len(parts) / (time.perf_counter() - begun))
-    for name, values in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(rates["ours"], values, strict=True))
-        print(f"{name:8} {statistics.median(values):7.1f} ({min(values):.1f}, {max(values):.1f}), ours is {ratio:.2f}x")
-    memory = []
-    for epoch in range(20):
-        for _ in batches.stream(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch):
-            pass
-        memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    print("MiB after each of 20 epochs:", ", ".join(f"{each:.0f}" for each in memory))
+    with tempfile.TemporaryDirectory() as folder:
+        name, images = photographs(arguments.data_dir, pathlib.Path(folder))
+        batches = images.batches(BATCH, seed=0, augment=True)
+        parts, steps = parts_of(batches), batches.steps_per_epoch
+        ways = {
+            "pipeline": through(batches.stream(0, steps)),
+            "decoding": in_tensorflow(parts, resize=False),
+            "decoding and resizing": in_tensorflow(parts, resize=True),
+            "Pillow": lambda: pillow(parts),
+        }
+        rates: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(ROUNDS):
+            for way, go in ways.items():
+                begun = time.perf_counter()
+                go()
+                rates[way].append(len(parts) / (time.perf_counter() - begun))
+        memory = []
+        for epoch in range(EPOCHS):
+            through(batches.stream(epoch * steps, (epoch + 1) * steps))()
+            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(name)
+    for way, values in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(rates["pipeline"], values, strict=True))
+        print(f"{way:22} {statistics.median(values):7.1f} ({min(values):.1f}, {max(values):.1f}), ours is {ratio:.2f}x")
+    print(f"peak MiB after each of {EPOCHS} epochs:", ", ".join(f"{each:.0f}" for each in memory))
     if arguments.out:
-        record = {"machine": machine.describe(), "photographs_per_second": rates, "peak_mib": memory}
+        record = {"machine": machine.describe(), "data": name, "photographs_per_second": rates, "peak_mib": memory}
         arguments.out.write_text(json.dumps(record, indent=1) + "\n")
 
 

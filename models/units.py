@@ -104,6 +104,12 @@ class Ordering:
         conv, *after = parts["conv"]
         return cls(tuple(parts["before"]), (conv,), tuple(after), tuple(parts["|"]), tuple(parts["||"]))
 
+    @property
+    def drops(self) -> bool:
+        """Whether any of it is dropout, so that a rate matters."""
+        parts = (*self.before, *self.after, *self.waiting, *self.pooled)
+        return any(token.kind in ("dropout", "ic") for token in parts)
+
 
 class LayerFactory:
     """Turns an ordering into layers of one network.

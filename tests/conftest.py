@@ -1,5 +1,6 @@
 """Fixtures and helpers of the tests."""
 
+import io
 import json
 import re
 
@@ -71,3 +72,32 @@ def train(tmp_path, capsys):
 
     run.runs = tmp_path / "runs" / "digits8"
     return run
+
+
+@pytest.fixture
+def prepare(tmp_path, monkeypatch):
+    """Writes photographs with TFDS' own writer, and gives the data set: `prepare(train, validation)`, JPEGs each."""
+    import tensorflow_datasets as tfds
+
+    from training import data
+    from training.config import DataConfig
+
+    def make(train, validation, on_bad_image="error"):
+        builder = tfds.builder("imagenet2012", data_dir=str(tmp_path))
+
+        def examples(photographs):
+            for i, photograph in enumerate(photographs):
+                name = f"n{i:08d}_{i}.JPEG"
+                yield name, {"image": io.BytesIO(photograph), "label": i % 1000, "file_name": name}
+
+        splits = {"train": train, "validation": validation}
+        monkeypatch.setattr(
+            type(builder),
+            "_split_generators",
+            lambda self, manager: {split: examples(photographs) for split, photographs in splits.items()},
+        )
+        builder.download_and_prepare()
+        monkeypatch.undo()
+        return data.load(DataConfig("imagenet2012", str(tmp_path), on_bad_image=on_bad_image))
+
+    return make

@@ -14,6 +14,7 @@ import_keras()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from two_devices import two_cpus  # noqa: E402
 
 import iclayer  # noqa: E402
 from training import config, run, strategy  # noqa: E402
@@ -57,11 +58,12 @@ def train(network, rate, devices, synchronized):
             layer.synchronized = synchronized
     first = flat(model.trainable_variables)
     batches = images.batches(8, one.config.seed, True, devices.part)
+    test_batch = devices.test_batch(images.test_count)
     history = model.fit(
         devices.share(batches.stream(0, batches.steps_per_epoch)),
         steps_per_epoch=batches.steps_per_epoch,
-        validation_data=devices.share(batches.validation(devices.test_batch)),
-        validation_steps=-(-images.test_count // devices.test_batch),
+        validation_data=devices.share(batches.validation(test_batch)),
+        validation_steps=-(-images.test_count // test_batch),
         callbacks=[iclayer.AverageStatistics()],
         shuffle=False,
         verbose=0,
@@ -113,8 +115,7 @@ def statistics(model):
 
 def main(kind, outputs_path):
     if kind == "mirrored":
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        two_cpus()
     devices = strategy.start(kind)
     outputs = {"replicas": devices.replicas}
     for name in NETWORKS:

@@ -60,7 +60,7 @@ def test_any_tf_config_is_read_or_refused(tree):
             found = cluster.read()
         except UserError:
             return
-        assert 0 <= found.index < len(found.addresses)
+        assert 0 <= found.worker < len(found.addresses)
 
 
 def test_a_port_in_use_is_named():

@@ -13,6 +13,7 @@ import numpy as np
 import pandas
 import pytest
 import replicas
+from photographs import jpeg
 
 from training import checkpoint
 from training.data import ImageSet
@@ -97,15 +98,19 @@ def test_what_was_evaluated_is_what_was_saved(found, kind):
         np.testing.assert_allclose(worker["evaluated"], evaluated, rtol=1e-6)
 
 
-OPTIONS = "--data.name digits --model.depth 8 --model.momentum 0.9 --train.epochs 3 --train.drops [] --train.strategy"
+OPTIONS = "--model.momentum 0.9 --train.drops [] --train.strategy"
+DIGITS = "train_cifar.py --data.name digits --model.depth 8 --train.epochs 3"
+WAYS = [("mirrored", 0), ("multi_worker", 0), ("multi_worker", 1)]  # strategy, and the process that is killed
 
 
-def trained(out, kill=None):
-    """Runs two workers on the digits; `kill`: the one that SIGKILL hits after the first epoch. Codes and outputs."""
-    workers = start(["train_cifar.py", *OPTIONS.split(), "multi_worker", "--out", str(out)], 2, bufsize=1)
+def trained(command, strategy, out, kill=None, **options):
+    """Runs the script of `command`; `kill`: the process that SIGKILL hits after the first epoch. Codes and outputs."""
+    script = ["tests/two_devices.py"] if strategy == "mirrored" else []
+    arguments = [*script, *command.split(), *OPTIONS.split(), strategy, "--out", str(out)]
+    workers = start(arguments, KINDS[strategy], bufsize=1)
     if kill is not None:
         first = out / "default" / "seed0" / "checkpoints" / "epoch-000001.state"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not first.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         workers[kill].kill()
@@ -113,8 +118,25 @@ def trained(out, kill=None):
     return [worker.returncode for worker in workers], said
 
 
+def killed_and_resumed(command, strategy, out, kill):
+    """Codes and outputs of the killed processes; then the same command goes on to the end."""
+    found = trained(command, strategy, out, kill)
+    codes, said = trained(command, strategy, out)
+    assert codes == [0] * KINDS[strategy], said
+    assert "epochs 1 to" not in said[0]
+    return found
+
+
+def assert_equal_records(out, expected_out):
+    """Weights, seeds, optimizer, and history but for seconds, agree to the last bit."""
+    (variables, history), (expected, expected_history) = records_of(out), records_of(expected_out)
+    pandas.testing.assert_frame_equal(history, expected_history, check_exact=True)
+    for (path, value), (expected_path, expected_value) in zip(variables, expected, strict=True):
+        assert path == expected_path
+        np.testing.assert_array_equal(value, expected_value)
+
+
 def records_of(out):
-    """Weights and seeds, optimizer, and history but for seconds, of the last checkpoint."""
     run = out / "default" / "seed0"
     history = pandas.read_csv(run / "history.csv").drop(columns=["seconds", "images_per_second"])
     return checkpoint.newest(run / "checkpoints").variables, history
@@ -122,27 +144,36 @@ def records_of(out):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Two workers that nothing stops."""
-    out = tmp_path_factory.mktemp("whole")
-    codes, said = trained(out)
-    assert codes == [0, 0], said
-    assert "64 images, 32 on each of 2 replicas" in said[0]
-    return out
+    """Folders of runs that nothing stops, by strategy."""
+    folders = {}
+    for strategy in ("mirrored", "multi_worker"):
+        folders[strategy] = tmp_path_factory.mktemp(strategy)
+        codes, said = trained(DIGITS, strategy, folders[strategy])
+        assert codes == [0] * KINDS[strategy], said
+        assert "64 images, 32 on each of 2 replicas" in said[0]
+    return folders
 
 
-@pytest.mark.parametrize("killed", [0, 1])
-def test_a_worker_is_killed_and_the_same_commands_end_bit_identical(tmp_path, whole, killed):
-    codes, said = trained(tmp_path, kill=killed)
-    assert codes[killed] == -signal.SIGKILL
-    assert codes[1 - killed] == 2, said[1 - killed]
-    (line,) = [line for line in said[1 - killed].splitlines() if line.startswith("error: ")]
-    assert "train.strategy: expected all 2 workers to go on" in line
-    assert "Traceback" not in said[1 - killed]
-    codes, said = trained(tmp_path)
-    assert codes == [0, 0], said
-    assert "epochs 1 to 3" not in said[0]
-    (variables, history), (expected, expected_history) = records_of(tmp_path), records_of(whole)
-    pandas.testing.assert_frame_equal(history, expected_history, check_exact=True)
-    for (path, value), (expected_path, expected_value) in zip(variables, expected, strict=True):
-        assert path == expected_path
-        np.testing.assert_array_equal(value, expected_value)
+@pytest.mark.parametrize(("strategy", "kill"), WAYS)
+def test_a_process_is_killed_and_the_same_commands_end_bit_identical(tmp_path, whole, strategy, kill):
+    codes, said = killed_and_resumed(DIGITS, strategy, tmp_path, kill)
+    assert codes.pop(kill) == -signal.SIGKILL
+    del said[kill]
+    assert codes == [2] * len(codes), said
+    for text in said:
+        (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
+        assert "train.strategy: expected all 2 workers to go on" in line
+        assert "Traceback" not in text
+    assert_equal_records(tmp_path, whole[strategy])
+
+
+@pytest.mark.parametrize("strategy", ["none", "mirrored", "multi_worker"])
+def test_photographs_train_and_go_on_after_a_kill(tmp_path, prepare, strategy):
+    sizes = [(40 + i, 60 - i) for i in range(16)]
+    prepare([jpeg(*size) for size in sizes], [jpeg(*size) for size in sizes[:7]])
+    command = "train_imagenet.py --model.depth 18 --train.epochs 2 --train.global_batch_size 4 --data.data_dir"
+    killed_and_resumed(f"{command} {tmp_path}", strategy, tmp_path, KINDS[strategy] - 1)
+    result = json.loads((tmp_path / "default" / "seed0" / "result.json").read_text())
+    assert (result["status"], result["epochs"], result["evaluated_images"]) == ("finished", 2, 7)
+    history = pandas.read_csv(tmp_path / "default" / "seed0" / "history.csv")
+    assert np.isclose(history["val_top5"] * 7, (history["val_top5"] * 7).round(), atol=1e-4).all()

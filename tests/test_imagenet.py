@@ -1,59 +1,26 @@
 """Photographs: what is cropped, in which order, in which part of a batch; and what cannot be decoded."""
 
 import io
+import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photographs import jpeg
 from PIL import Image
 from sklearn.metrics import top_k_accuracy_score
 
 import models
+import train_imagenet
 from training import data, metrics
 from training.config import DataConfig
 from training.errors import UserError
 
 # Width, height and mode: common, tiny, very wide, very high, gray, and of a printer's colours.
 KINDS = [(100, 80, "RGB"), (9, 7, "RGB"), (300, 12, "RGB"), (12, 300, "RGB"), (60, 60, "L"), (50, 70, "CMYK")]
-
-
-def jpeg(width, height, mode="RGB"):
-    """Red grows from left to right, green from top to bottom, from 0 to 255."""
-    pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[..., 0] = np.linspace(0, 255, width)
-    pixels[..., 1] = np.linspace(0, 255, height)[:, None]
-    file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, "JPEG", quality=98, subsampling=0)
-    return file.getvalue()
-
-
-@pytest.fixture
-def prepare(tmp_path, monkeypatch):
-    """Writes photographs with TFDS' own writer, and gives the data set: `prepare(train, validation)`, JPEGs each."""
-
-    def make(train, validation, on_bad_image="error"):
-        builder = tfds.builder("imagenet2012", data_dir=str(tmp_path))
-
-        def examples(photographs):
-            for i, photograph in enumerate(photographs):
-                name = f"n{i:08d}_{i}.JPEG"
-                yield name, {"image": io.BytesIO(photograph), "label": i % 1000, "file_name": name}
-
-        splits = {"train": train, "validation": validation}
-        monkeypatch.setattr(
-            type(builder),
-            "_split_generators",
-            lambda self, manager: {split: examples(photographs) for split, photographs in splits.items()},
-        )
-        builder.download_and_prepare()
-        monkeypatch.undo()
-        return data.load(DataConfig("imagenet2012", str(tmp_path), on_bad_image=on_bad_image))
-
-    return make
 
 
 def listed(dataset):
@@ -139,20 +106,74 @@ def test_each_test_image_counts_once_at_any_batch_size(prepare, count, batch, wo
     assert len(set(weights[weights > 0])) == 1
 
 
-def test_a_broken_photograph_is_named_or_counted_and_left_out(prepare, capsys):
+def broken(photograph):
+    return photograph[: len(photograph) // 3]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("which", [[0], [5], [7], [0, 1, 7], [2, 3, 4, 5]])
+def test_broken_photographs_are_named_or_counted_and_left_out(prepare, capsys, which, workers):
     photographs = [jpeg(40 + i, 40) for i in range(8)]
-    photographs[5] = photographs[5][: len(photographs[5]) // 3]
+    for i in which:
+        photographs[i] = broken(photographs[i])
+    names = {f"n{i:08d}_{i}.JPEG" for i in which}
     images = prepare(photographs, [jpeg(8, 8)])
-    batches = images.batches(4, seed=0, augment=True)
+    skipping = data.PhotoSet(images.builder, "skip")
+    named, skipped = [], []
+    for worker in range(workers):
+        batches = images.batches(4, 0, True, (worker, workers))
+        try:
+            listed(batches.stream(0, 2))
+        except tf.errors.OpError:
+            named += batches.bad
+        batches = skipping.batches(4, 0, True, (worker, workers))
+        found = listed(batches.stream(0, 4))
+        assert [len(labels) for _, labels in found] == [4 // workers] * 4
+        assert not set(np.concatenate([labels for _, labels in found])) & set(which)
+        skipped += batches.bad
+    assert named
+    assert set(named) <= names
+    assert set(skipped) == names
+    said = capsys.readouterr().err
+    assert all(f"warning: {name}: expected a JPEG photograph" in said for name in names)
+
+
+def test_a_worker_that_has_no_photograph_left_does_not_end_as_if_it_had(prepare):
+    photographs = [jpeg(8, 8), *[broken(jpeg(40, 40))] * 7]
+    images = prepare(photographs, [jpeg(8, 8)], "skip")
+    with pytest.raises(tf.errors.OpError):  # one of the two
+        for worker in range(2):
+            listed(images.batches(4, 0, True, (worker, 2)).stream(0, 2))
+
+
+@pytest.mark.parametrize("which", [0, 5, 7])
+def test_a_broken_test_photograph_is_named_even_where_broken_ones_are_skipped(prepare, which):
+    photographs = [jpeg(40 + i, 40) for i in range(8)]
+    photographs[which] = broken(photographs[which])
+    batches = prepare([jpeg(8, 8)], photographs, "skip").batches(1, 0, True)
     with pytest.raises(tf.errors.OpError):
-        listed(batches.stream(0, 2))
-    assert batches.bad == ["n00000005_5.JPEG"]
-    skipping = data.PhotoSet(images.builder, "skip").batches(4, seed=0, augment=True)
-    found = listed(skipping.stream(0, 4))
-    assert [len(labels) for _, labels in found] == [4] * 4
-    assert 5 not in np.concatenate([labels for _, labels in found])
-    assert set(skipping.bad) == {"n00000005_5.JPEG"}
-    assert "n00000005_5.JPEG" in capsys.readouterr().err
+        listed(batches.validation(4))
+    assert batches.bad == [f"n{which:08d}_{which}.JPEG"]
+
+
+def test_a_set_without_jpegs_is_refused(prepare):
+    with pytest.raises(UserError, match=r"validation.*expected JPEG photographs, found none"):
+        prepare([jpeg(8, 8)], [b"no photograph"] * 3)
+
+
+def test_a_broken_photograph_ends_a_run_by_its_name_and_is_no_hindrance_where_it_is_skipped(prepare, tmp_path, capsys):
+    photographs = [jpeg(40 + i, 40) for i in range(8)]
+    photographs[5] = broken(photographs[5])
+    prepare(photographs, [jpeg(8, 8)] * 3)
+    options = (
+        f"--model.depth 18 --train.epochs 1 --train.global_batch_size 4 --data.data_dir {tmp_path} --out {tmp_path}"
+    )
+    assert train_imagenet.main(options.split()) == 2
+    assert "error: n00000005_5.JPEG: expected a JPEG photograph, found none" in capsys.readouterr().err.splitlines()[-1]
+    assert train_imagenet.main([*options.split(), "--data.on_bad_image", "skip"]) == 0
+    assert capsys.readouterr().err.count("warning: n00000005_5.JPEG: expected a JPEG photograph") == 1
+    result = json.loads((tmp_path / "default" / "seed0" / "result.json").read_text())
+    assert (result["status"], result["evaluated_images"], result["skipped_images"]) == ("finished", 3, 1)
 
 
 def test_photographs_that_are_not_prepared_are_asked_for(tmp_path):

@@ -132,6 +132,18 @@ def test_the_curves_are_the_mean_over_seeds_in_a_band_from_lowest_to_highest(run
     assert len(styles) == 4
 
 
+def test_a_unit_at_another_rate_is_another_unit_of_the_same_setting(runs):
+    options = f"--train.epochs {EPOCHS} --train.drops [8] --seed 0 --model.rate"
+    write_run(runs, rising(0.97), f"{options} 0.1 --model.unit relu-ic-conv")
+    write_run(runs, rising(0.5), f"{options} 0.1 --model.unit relu-bn-conv")  # which has no rate
+    table = analysis.table(analysis.read_runs(runs)[0])
+    assert table["setting"].nunique() == 1
+    units = analysis.by_unit(table).set_index("unit")
+    assert list(units["n"][["relu-ic-conv", "relu-ic-conv, rate 0.1", "relu-bn-conv"]]) == [3, 1, 1]
+    paired = analysis.paired(table).set_index(["unit", "seed"])["difference"]
+    assert paired["relu-ic-conv, rate 0.1", 0] == pytest.approx(0.97 - 0.90)
+
+
 @pytest.mark.parametrize(
     "other", ["--train.epochs 11", "--train.global_batch_size 32", "--data.train_examples 1000", "--data.augment false"]
 )

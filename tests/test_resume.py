@@ -192,6 +192,15 @@ def test_other_images_under_the_same_name_are_refused(copy, capfd, monkeypatch):
     assert files(copy) == before
 
 
+def test_another_number_of_replicas_is_refused(copy, capfd, monkeypatch):
+    start = records.start
+    monkeypatch.setattr(records, "start", lambda *arguments: start(*arguments[:3], 2))
+    before = files(copy)
+    assert main(copy) == 2
+    assert f"{copy / RUN}: expected the replicas that it began with, 1, found 2" in capfd.readouterr().err
+    assert files(copy) == before
+
+
 def test_a_second_process_is_refused_and_told_who_is_there(copy, capfd):
     before = files(copy)
     with Lock(copy / RUN):

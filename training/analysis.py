@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas
 
-from models.units import UNITS
+from models.units import UNITS, Ordering
 from training import records
 from training.config import Config, flatten
 from training.errors import UserError
@@ -41,10 +41,16 @@ def read_runs(folder: pathlib.Path) -> tuple[list[Record], dict[pathlib.Path, st
 
 
 def setting(record: Record) -> dict[str, Any]:
-    """What two runs must share to compare: all but unit, seed and what changes no result."""
-    aside = {"model.unit", "seed", *records.NEUTRAL}
+    """What two runs must share to compare: all but unit, rate, seed and what changes no result."""
+    aside = {"model.unit", "model.rate", "seed", *records.NEUTRAL}
     own = {key: value for key, value in record.config.items() if key not in aside}
-    return own | {key: record.environment.get(key) for key in ("images_sha256", "backend")}
+    return own | {key: record.environment.get(key, value) for key, value in records.ORIGIN.items()}
+
+
+def unit(config: dict[str, Any]) -> str:
+    """The unit, and its dropout rate where it has one that is not the default: such as "relu-ic-conv, rate 0.1"."""
+    name, rate = config["model.unit"], config["model.rate"]
+    return f"{name}, rate {rate:g}" if Ordering.parse(name).drops and rate != Config().model.rate else name
 
 
 def network(config: dict[str, Any]) -> str:
@@ -92,7 +98,7 @@ def table(found: list[Record]) -> pandas.DataFrame:
             "setting": label,
             "data": record.config["data.name"],
             "network": network(record.config),
-            "unit": record.config["model.unit"],
+            "unit": unit(record.config),
             "seed": record.config["seed"],
             "status": record.status,
             "epochs": len(accuracy),
@@ -111,11 +117,13 @@ def table(found: list[Record]) -> pandas.DataFrame:
             row[f"epochs_to_{target:g}"] = epoch or np.nan
             row[f"seconds_to_{target:g}"] = record.history["seconds"].head(epoch).sum() if epoch else np.nan
         rows.append(row)
-    order = {unit: place for place, unit in enumerate(UNITS)}
+    order = {name: place for place, name in enumerate(UNITS)}
     return pandas.DataFrame(rows).sort_values(
         ["setting", "unit", "seed", "directory"],
         key=lambda column: (
-            column.map(lambda unit: (order.get(unit, len(order)), unit)) if column.name == "unit" else column
+            column.map(lambda name: (order.get(name.partition(",")[0], len(order)), name))
+            if column.name == "unit"
+            else column
         ),
         ignore_index=True,
     )

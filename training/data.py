@@ -15,7 +15,7 @@ import numpy as np
 
 from training.config import DataConfig
 from training.errors import UserError
-from training.imagenet import PhotoSet
+from training.imagenet import PhotoSet, skip_decoding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +200,9 @@ def load(config: DataConfig) -> ImageSet | PhotoSet:
     elif config.data_dir is not None and archive.exists():
         images = _load_npz(config.name, archive)
     elif config.name == PhotoSet.name:
-        return PhotoSet(_prepared(config.name, config.data_dir), config.on_bad_image)
+        photographs = PhotoSet(_prepared(config.name, config.data_dir), config.on_bad_image)
+        photographs.check()
+        return photographs
     else:
         images = _load_tfds(config.name, config.data_dir)
     count, wanted = len(images.train_labels), config.train_examples
@@ -279,19 +281,13 @@ def _read(builder, split):
     import tensorflow as tf
 
     try:
-        examples = builder.as_dataset(split=split, decoders=_skip_decoding()).map(_decode(builder), tf.data.AUTOTUNE)
+        examples = builder.as_dataset(split=split, decoders=skip_decoding()).map(_decode(builder), tf.data.AUTOTUNE)
         count = builder.info.splits[split].num_examples + 1  # one more, so that TFDS sees where there are too many
         images, labels = next(examples.batch(count).as_numpy_iterator())
         _check(builder, labels)
     except Exception as error:  # whatever tf.data and TFDS say of one example among all
         raise UserError(_fault(builder, split)) from error
     return images, labels.astype(np.int32)
-
-
-def _skip_decoding():
-    import tensorflow_datasets as tfds
-
-    return {"image": tfds.decode.SkipDecoding()}
 
 
 def _decode(builder):
@@ -319,7 +315,7 @@ def _fault(builder, split):
     import tensorflow as tf
 
     def deserialize(record):
-        return builder.info.features.deserialize_example(record, decoders=_skip_decoding())
+        return builder.info.features.deserialize_example(record, decoders=skip_decoding())
 
     total = 0
     for path in builder.info.splits[split].filepaths:

@@ -3,14 +3,19 @@
 import dataclasses
 import functools
 import hashlib
+import os
 import sys
 from typing import Any
+
+from training.errors import UserError
 
 SIZE, SHORTER_SIDE = 224, 256
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 DCT = "INTEGER_FAST"
 ORDERED = None  # instead of an epoch: the order of the files
 FILES_AT_ONCE = 16
+LOOKED_AT = 100
+PREFETCHED = 2  # batches
 SHUFFLED = 2048  # photographs that are shuffled at a time, of so many files: 200 MB
 
 
@@ -50,6 +55,21 @@ class PhotoSet:
                 digest.update(f"{path.name} {path.stat().length} {count}\n".encode())
         return digest.hexdigest()
 
+    def check(self) -> None:
+        """Sees to it that there are photographs.
+
+        Raises:
+            UserError: none of the first ones of a split is a JPEG.
+        """
+        import tensorflow as tf
+
+        for split in ("train", "validation"):
+            examples = self.builder.as_dataset(split=split, decoders=skip_decoding()).take(LOOKED_AT)
+            shapes = examples.map(lambda example: tf.io.extract_jpeg_shape(example["image"])).ignore_errors()
+            if not list(shapes.take(1)):
+                where = self.builder.info.splits[split].filepaths[0]
+                raise UserError(f"{where}: expected JPEG photographs, found none among the first {LOOKED_AT}")
+
     def batches(self, batch_size: int, seed: int, augment: bool, part: tuple[int, int] = (0, 1)) -> "PhotoBatches":
         return PhotoBatches(self, batch_size, seed, augment, part)
 
@@ -81,39 +101,31 @@ class PhotoBatches:
         """Batches of images (batch, 224, 224, 3) uint8 and labels (batch,) int32; both steps begin an epoch."""
         import tensorflow as tf
 
-        first, last = first_step // self.steps_per_epoch, last_step // self.steps_per_epoch
-        count, own = self.steps_per_epoch * self.batch_size, self.batch_size // self.part[1]
-
         def epoch(number):
             view = functools.partial(_random_view, self.seed, number) if self.augment else _central_view
-            examples = self._decoded("train", number, count, self.batch_size, view)
-            examples = examples.repeat().take(self.steps_per_epoch * own)  # the first ones again for those left out
-            return examples.map(lambda place, image, label: (image, label)).batch(own, drop_remainder=True)
+            return self._views("train", number, self.steps_per_epoch, self.batch_size, view)
 
-        return tf.data.Dataset.range(first, last).flat_map(epoch).prefetch(tf.data.AUTOTUNE)
+        epochs = tf.data.Dataset.range(first_step // self.steps_per_epoch, last_step // self.steps_per_epoch)
+        return _fast(epochs.flat_map(epoch).map(lambda places, images, labels: (images, labels)))
 
     def validation(self, batch_size: int):
         """The test images, each once, in full batches: images, labels, and weights of mean 1, 0 where a batch is
         filled up."""
         import tensorflow as tf
 
-        count, own = self.images.test_count, batch_size // self.part[1]
-        whole = -(-count // batch_size) * batch_size
+        count = self.images.test_count
+        steps = -(-count // batch_size)
 
-        def weigh(place, image, label):
-            return image, label, tf.where(place < count, whole / count, 0.0)
+        def weigh(places, images, labels):
+            return images, labels, tf.where(places < count, steps * batch_size / count, 0.0)
 
-        examples = self._decoded("validation", ORDERED, whole, batch_size, _central_view)
-        return examples.map(weigh).batch(own, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        return _fast(self._views("validation", ORDERED, steps, batch_size, _central_view).map(weigh))
 
     def _records(self, split, epoch, count, batch_size):
-        """This worker's photographs among the first `count`, not decoded, each behind its place among all."""
+        """This worker's photographs among the first `count`, serialized, each behind its place among all."""
         import tensorflow as tf
-        import tensorflow_datasets as tfds
 
-        info, features = self.images.builder.info.splits[split], self.images.builder.info.features
-        decoders = {"image": tfds.decode.SkipDecoding()}
-        paths = tf.constant([str(path) for path in info.filepaths])
+        paths = tf.constant([str(path) for path in self.images.builder.info.splits[split].filepaths])
         if epoch is not ORDERED:
             paths = tf.random.experimental.stateless_shuffle(paths, seed=[self.seed, epoch])
         records = tf.data.Dataset.from_tensor_slices(paths).interleave(
@@ -121,12 +133,11 @@ class PhotoBatches:
         )
         if epoch is not ORDERED:
             records = records.batch(SHUFFLED).enumerate().map(functools.partial(self._shuffled, epoch)).unbatch()
-        index, own = self.part[0], batch_size // self.part[1]
         records = records.repeat().take(count).enumerate()
-        records = records.filter(lambda place, record: place % batch_size // own == index)
-        return records.map(
-            lambda place, record: (place, features.deserialize_example(record, decoders=decoders)), tf.data.AUTOTUNE
-        )
+        index, workers = self.part
+        if workers == 1:
+            return records
+        return records.filter(lambda place, record: place % batch_size // (batch_size // workers) == index)
 
     def _shuffled(self, epoch, number, records):
         """Block `number` of the records of an epoch, in a random order."""
@@ -134,43 +145,67 @@ class PhotoBatches:
 
         return tf.random.experimental.stateless_shuffle(records, seed=_key(self.seed, epoch, number))
 
-    def _decoded(self, split, epoch, count, batch_size, view):
-        """Places, images and labels of `_records`.
+    def _example(self, record):
+        """Features of a serialized photograph, the image as JPEG."""
+        return self.images.builder.info.features.deserialize_example(record, decoders=skip_decoding())
 
-        TensorFlow does not say which photograph it could not decode. So such are left out, and missed by the numbers
-        of those that come; a last one, behind all, is there for the end.
+    def _views(self, split, epoch, steps, batch_size, view):
+        """This worker's parts of `steps` batches: places, images and labels.
+
+        TensorFlow does not say which photograph it could not decode. So such are left out, the first ones come again
+        for them, and they are missed by the places of those that come.
         """
         import tensorflow as tf
 
-        own = tf.constant(count // self.part[1], tf.int64)
+        own = batch_size // self.part[1]
 
-        def load(number, example):
-            place, record = example
-            return number, place, view(place, record["image"]), tf.cast(record["label"], tf.int32)
+        def load(place, record):
+            example = self._example(record)
+            return place, view(place, example["image"]), tf.cast(example["label"], tf.int32)
 
-        def miss(due, example):
-            number = example[0]
-            note = functools.partial(self._note, split, count, batch_size)
-            missed = [tf.constant(-1, tf.int64) if epoch is ORDERED else epoch, due, number]
-            tf.cond(number == due, tf.no_op, lambda: tf.numpy_function(note, missed, []))
-            return number + 1, example
+        def miss(due, batch):
+            numbers = batch[0] // batch_size * own + batch[0] % own  # among this worker's photographs of the epoch
+            dues = tf.concat([[due], numbers[:-1] + 1], axis=0)
+            gaps = (numbers - dues) % (steps * own)
+            note = functools.partial(self._note, split, steps * batch_size, batch_size)
+            missed = [tf.constant(-1, tf.int64) if epoch is ORDERED else epoch, dues, gaps]
+            tf.cond(tf.reduce_any(gaps > 0), lambda: tf.numpy_function(note, missed, []), tf.no_op)
+            return numbers[-1] + 1, batch
 
-        images = self._records(split, epoch, count, batch_size).enumerate().map(load, tf.data.AUTOTUNE).ignore_errors()
-        end = own, tf.constant(0, tf.int64), tf.zeros(self.images.shape, tf.uint8), tf.constant(0)
-        images = images.concatenate(tf.data.Dataset.from_tensors(end)).scan(tf.constant(0, tf.int64), miss)
-        return images.filter(lambda number, *_: number < own).map(lambda number, *example: tuple(example))
+        records = self._records(split, epoch, steps * batch_size, batch_size)
+        views = records.map(load, len(os.sched_getaffinity(0))).ignore_errors().repeat().batch(own, drop_remainder=True)
+        batches = views.take(steps).scan(tf.constant(0, tf.int64), miss)
+        return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
-    def _note(self, split, count, batch_size, epoch, due, number):
-        """Names the photographs from number `due` to `number`, which were missed."""
-        records = self._records(split, ORDERED if split == "validation" else int(epoch), count, batch_size)
-        missed = records.skip(int(due)).take(int(number - due)).as_numpy_iterator()
-        names = [record["file_name"].decode() for _, record in missed]
+    def _note(self, split, count, batch_size, epoch, dues, gaps):
+        """Names the photographs that were missed: `gaps` of them from number `dues` on."""
+        records = self._records(split, ORDERED if split == "validation" else epoch, count, batch_size)
+        names = []
+        for due, gap in zip(dues[gaps > 0], gaps[gaps > 0], strict=True):
+            missed = records.repeat().skip(due % (count // self.part[1])).take(gap)
+            names += [self._example(record)["file_name"].numpy().decode() for _, record in missed]
         if split == "validation" or self.images.on_bad_image == "error":
             self.bad = self.bad or names
             raise ValueError(names)
         self.bad += names
         for name in names:
             print(f"warning: {name}: expected a JPEG photograph, found none; it is left out", file=sys.stderr)
+
+
+def skip_decoding():
+    """What has TensorFlow Datasets leave images as they are stored."""
+    import tensorflow_datasets as tfds
+
+    return {"image": tfds.decode.SkipDecoding()}
+
+
+def _fast(dataset):
+    """TensorFlow's own search for the best parallelism has a core wait for up to 1 ms a photograph."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(PREFETCHED).with_options(options)
 
 
 def _random_view(seed, epoch, place, jpeg):

@@ -34,7 +34,8 @@ COLUMNS = (
     "images_per_second",
 )
 TOP_FIVE = ("top5", "val_top5")  # of photographs
-NEUTRAL = ("out", "resume", "data.data_dir", "train.tensorboard")  # what changes no result
+NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.tensorboard")  # what changes no result
+ORIGIN = {"images_sha256": None, "backend": None, "replicas": 1}  # what env.json says and a run keeps; if it does not
 SEALED = ("config.yaml", "env.json", "history.csv")
 STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -79,24 +80,23 @@ def _readable(path, read):
         raise UserError(f"{path}: expected a record of this project, found {type(error).__name__}: {error}") from error
 
 
-def start(run: Run, first_epoch: int, images_sha256: str) -> None:
+def start(run: Run, first_epoch: int, images_sha256: str, replicas: int = 1) -> None:
     """Writes config.yaml (complete), diff.yaml (what differs from the defaults) and env.json.
 
     A run that goes on has no result.json while it does, and keeps what env.json said of its earlier sessions.
 
     Raises:
-        UserError: the run began with other images, or on another backend.
+        UserError: the run began with other images, on another backend, or on another number of replicas.
     """
     path = run.directory / "env.json"
-    now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, **environment()}
+    now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, "replicas": replicas, **environment()}
     sessions = []
     if first_epoch:
         before = _readable(path, lambda text: dict(json.loads(text)))
-        for key in ("images_sha256", "backend"):
-            if before.get(key) != now[key]:
-                raise UserError(
-                    f"{run.directory}: expected the {key} that it began with, {before.get(key)}, found {now[key]}"
-                )
+        for key, value in ORIGIN.items():
+            begun = before.get(key, value)
+            if begun != now[key]:
+                raise UserError(f"{run.directory}: expected the {key} that it began with, {begun}, found {now[key]}")
         sessions = [*before.pop("earlier_sessions", []), before]
     files.replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
     (run.directory / "result.json").unlink(missing_ok=True)

@@ -130,13 +130,13 @@ def train(
     config = run.config
     batches = images.batches(config.train.global_batch_size, config.seed, config.data.augment, devices.part)
     model = build(config, images, devices)
-    steps, test_batch = batches.steps_per_epoch, devices.test_batch
+    steps, test_batch = batches.steps_per_epoch, devices.test_batch(images.test_count)
     if state:
         checkpoint.restore(state, model)
     first_epoch, history = (state.epochs, state.history) if state else (0, records.history_header(config))
     if devices.chief:
         checkpoint.check_space(run.checkpoints, model)
-        records.start(run, first_epoch, images.sha256)
+        records.start(run, first_epoch, images.sha256, devices.replicas)
         records.write_history(run.directory, history)
         if not state:
             checkpoint.clear(run.checkpoints)  # after the history, so that a kill between leaves what goes on
@@ -173,12 +173,15 @@ def train(
     except StopTrainingError:
         status = "diverged" if recorder.diverged_at else "interrupted"
         facts |= {"diverged_at": recorder.diverged_at} if recorder.diverged_at else {}
-        return _end(run, devices, status, facts)
+        return _end(run, devices, batches, status, facts)
     except UserError:
         raise
     except Exception as error:  # whatever the backend has to say
         if batches.bad:
-            raise UserError(f"{batches.bad[0]}: expected a JPEG photograph, found none") from error
+            raise UserError(
+                f"{batches.bad[0]}: expected a JPEG photograph, found none; `--data.on_bad_image skip` leaves out such "
+                "among those to train with"
+            ) from error
         if devices.workers > 1:
             raise UserError(
                 f"train.strategy: expected all {devices.workers} workers to go on, found one lost: "
@@ -187,9 +190,12 @@ def train(
         raise
     if devices.chief:
         checkpoint.export(run.checkpoints / "model.keras", model)
-    return _end(run, devices, "finished", facts)
+    return _end(run, devices, batches, "finished", facts)
 
 
-def _end(run, devices, status, facts):
+def _end(run, devices, batches, status, facts):
     """The result, which the chief writes."""
+    if batches.bad:
+        facts["skipped_images"] = len(set(batches.bad))
+        print(f"{facts['skipped_images']} photographs were skipped")
     return records.write_result(run.directory, status, **facts) if devices.chief else {"status": status} | facts

@@ -16,7 +16,7 @@ from training.errors import UserError
 
 MOST_STEPS = 100  # of one call, where `train.steps_per_call` is auto: half a second of a ResNet-110 on a fast GPU
 ABLE = {"tensorflow": ("none", "mirrored", "multi_worker", "tpu"), "jax": ("none", "mirrored"), "torch": ("none",)}
-TEST_BATCH = 250  # at most; every test image counts once at any size
+TEST_BATCH = 250  # at most, but for the replicas; every test image counts once at any size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +45,9 @@ class Devices:
         """What `batches` of a data set takes, for this process to make its part of each batch."""
         return self.worker, self.workers
 
-    @property
-    def test_batch(self) -> int:
-        """Test images a step: a multiple of the replicas."""
-        return max(TEST_BATCH // self.replicas, 1) * self.replicas
+    def test_batch(self, images: int) -> int:
+        """Test images a step, of so many in all: a multiple of the replicas."""
+        return -(-min(TEST_BATCH, images) // self.replicas) * self.replicas
 
     def scope(self):
         """Where models and optimizers are made."""
