@@ -45,10 +45,12 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# DATA_DIR: of the prepared imagenet2012; without it the photographs are scikit-learn's.
 bench: .venv/installed .venv-torch/installed
 	@echo "Measuring into benchmarks/results, about 40 minutes; leave the machine alone ..."
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/photographs.py --out benchmarks/results/photographs.json $(if $(DATA_DIR),--data_dir $(DATA_DIR))
 	$(BIN)/python benchmarks/layer_speed.py --out benchmarks/results/layers.json
 	$(BIN)/python benchmarks/whitening.py --out benchmarks/results
 	rm -f benchmarks/results/training.jsonl

@@ -6,10 +6,11 @@ python train_imagenet.py --help
 
 import sys
 
-from training import command
+from training import command, memory
 
 
 def main(argv: list[str]) -> int:
+    memory.one_arena_a_core()
     return command.main(argv, "train_imagenet.py")
 
 

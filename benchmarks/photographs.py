@@ -23,8 +23,10 @@ import types
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
+from training.memory import one_arena_a_core  # noqa: E402
 from training.quiet import import_keras  # noqa: E402
 
+one_arena_a_core()
 import_keras()
 
 import sklearn.datasets  # noqa: E402
@@ -60,8 +62,10 @@ def photographs(data_dir, folder):
 
 def parts_of(batches):
     """JPEGs of an epoch and what the random view takes of each: (JPEG, begin, size)."""
-    found = []
-    for place, record in batches._records("train", 0, batches.steps_per_epoch * BATCH, BATCH):
+    epochs, found = tf.data.Dataset.range(1), []
+    for place, record in epochs.flat_map(
+        lambda n: batches._records("train", n, batches.steps_per_epoch * BATCH, BATCH)
+    ):
         jpeg = batches._example(record)["image"]
         found.append((jpeg.numpy(), *(part.numpy() for part in imagenet.random_window(0, 0, place, jpeg))))
     return found
@@ -115,9 +119,9 @@ def main() -> None:
                 go()
                 rates[way].append(len(parts) / (time.perf_counter() - begun))
         memory = []
-        for epoch in range(EPOCHS):
-            through(batches.stream(epoch * steps, (epoch + 1) * steps))()
-            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        for step, _ in enumerate(batches.stream(0, EPOCHS * steps), 1):
+            if step % steps == 0:
+                memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     print(name)
     for way, values in rates.items():
         ratio = statistics.median(a / b for a, b in zip(rates["pipeline"], values, strict=True))

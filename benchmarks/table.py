@@ -13,6 +13,8 @@ from tabulate import tabulate
 NAMES = {"tensorflow": "this repository", "stock": "stock Keras layers", "floor": "without normalization and dropout"}
 NAMES |= {"baseline": "this repository, `baseline`", "xla": "this repository, XLA"}
 NAMES |= {"calls-of-10": "this repository, 10 steps a call"}
+NAMES |= {"pipeline": "this repository, from files", "decoding": "TensorFlow's decoding alone"}
+NAMES |= {"decoding and resizing": "TensorFlow's decoding and resizing", "Pillow": "Pillow's decoding and resizing"}
 NAMES |= {"torch-eager": "PyTorch", "torch-compile": "PyTorch, torch.compile"}
 
 
@@ -74,11 +76,21 @@ def layers(times: dict[str, dict[str, list[float]]]) -> str:
     return table(rows, ("shape", "layer", "ms", "times as fast as stock"))
 
 
+def photographs(record: dict) -> str:
+    """Photographs a second on one core."""
+    rates = record["photographs_per_second"]
+    rows = [
+        [record["data"], NAMES[way], spread(values, 0), ratio(rates["pipeline"], values)]
+        for way, values in rates.items()
+    ]
+    return table(rows, ("photographs", "on one core", "photographs/s", "ours over it"))
+
+
 def main(folder: str = "benchmarks/results") -> None:
     path = pathlib.Path(folder)
     records = [json.loads(line) for line in (path / "training.jsonl").read_text().splitlines()]
-    times = json.loads((path / "layers.json").read_text())["milliseconds"]
-    print("\n\n".join((training(records), start_up(records), layers(times))))
+    times, jpegs = (json.loads((path / name).read_text()) for name in ("layers.json", "photographs.json"))
+    print("\n\n".join((training(records), start_up(records), layers(times["milliseconds"]), photographs(jpegs))))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import cluster, strategy
+from training.config import load
 from training.errors import UserError
 
 
-def config(addresses=("a:1", "b:2"), kind="worker", index=0, **jobs):
+def tf_config(addresses=("a:1", "b:2"), kind="worker", index=0, **jobs):
     return json.dumps({"cluster": {"worker": list(addresses), **jobs}, "task": {"type": kind, "index": index}})
 
 
@@ -24,14 +25,14 @@ def config(addresses=("a:1", "b:2"), kind="worker", index=0, **jobs):
         ("[]", "list"),
         ("{}", "no 'cluster'"),
         (json.dumps({"cluster": {"worker": ["a:1"]}}), "no 'task'"),
-        (config(index=2), "task index 2 among 2 workers"),
-        (config(index=-1), "task index -1"),
-        (config(index="0"), "task index 0"),
-        (config(kind="ps", ps=["c:3"]), "jobs worker, ps"),
-        (config(kind="chief"), "a task of type chief"),
-        (config(["a:1", "a:1"]), "an address twice"),
-        (config(["a:1", "b"]), "the address b"),
-        (config(["a:1", "b:99999"]), "the address b:99999"),
+        (tf_config(index=2), "task index 2 among 2 workers"),
+        (tf_config(index=-1), "task index -1"),
+        (tf_config(index="0"), "task index 0"),
+        (tf_config(kind="ps", ps=["c:3"]), "jobs worker, ps"),
+        (tf_config(kind="chief"), "a task of type chief"),
+        (tf_config(["a:1", "a:1"]), "an address twice"),
+        (tf_config(["a:1", "b"]), "the address b"),
+        (tf_config(["a:1", "b:99999"]), "the address b:99999"),
     ],
 )
 def test_a_broken_tf_config_is_one_line(text, match, monkeypatch):
@@ -92,7 +93,61 @@ def test_a_wait_that_ends_leaves_the_process_alone():
 
 def test_a_tpu_that_is_not_there_is_one_line():
     with pytest.raises(
-        UserError, match=r"train.strategy: expected a TPU named local \(TPU_NAME\), found none: "
+        UserError, match=r"train.strategy: expected a TPU named local \(TPU_NAME\), found none: .*TPU"
     ) as raised:
         strategy.start("tpu")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("batch", "replicas"), [(64, 3), (10, 4), (256, 7)])
+def test_a_batch_that_does_not_divide_is_refused_with_the_numbers(batch, replicas):
+    (run,), _ = load(["--train.global_batch_size", str(batch)])
+    with pytest.raises(
+        UserError, match=f"train.global_batch_size: expected a multiple of the {replicas} replicas, found {batch}"
+    ):
+        strategy.check(run.config, 1000, strategy.Devices("mirrored", replicas))
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpus", "chosen"),
+    [
+        ({}, 0, "none"),
+        ({}, 1, "none"),
+        ({}, 2, "mirrored"),
+        ({"TF_CONFIG": tf_config()}, 0, "multi_worker"),
+        ({"TF_CONFIG": tf_config()}, 2, "multi_worker"),
+        ({"TF_CONFIG": tf_config(["a:1"])}, 2, "mirrored"),
+    ],
+)
+def test_auto_takes_what_is_there(environment, gpus, chosen, monkeypatch):
+    (run,), _ = load(["--train.strategy", "auto"])
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["cpu:0", *[f"gpu:{i}" for i in range(gpus)]])
+    assert strategy.choose(run.config.train) == chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Graph execution error:\n\naborted: from /job:worker/task:2: unhealthy:\n/job:worker/replica:0/task:2", "c:3"),
+        (
+            "remote target /job:worker/replica:0/task:0 while /job:worker/replica:0/task:1, /job:worker/task:2",
+            "a:1, c:3",
+        ),
+        ("out of memory\nat node", "out of memory"),
+        (
+            "Graph execution error:\n\nDetected at node x (most recent call last):\n  File a\n\nwhat it is\n\t [[x]]",
+            "what it is",
+        ),
+    ],
+)
+def test_lost_workers_are_named_by_their_addresses(text, found, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", tf_config(["a:1", "b:2", "c:3"], index=1))
+    assert cluster.lost(RuntimeError(text)) == found
+
+
+def test_several_workers_want_two_at_least(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(UserError, match="expected TF_CONFIG to name two workers or more for multi_worker, found one"):
+        strategy.start("multi_worker")

@@ -330,3 +330,16 @@ def test_an_archive_that_is_broken_or_lacks_an_array_is_refused(tmp_path):
     np.savez(path, x_train=arrays()["x_train"])
     with pytest.raises(UserError, match="y_train"):
         data.load(DataConfig("cifar10", data_dir=str(tmp_path)))
+
+
+@pytest.mark.parametrize(("batch", "workers"), [(250, 1), (256, 1), (252, 2), (999, 3), (10_001, 1)])
+def test_each_of_10_000_test_images_counts_once_at_any_batch_size(batch, workers):
+    images = np.zeros((10_000, 1, 1, 1), np.uint8)
+    images = ImageSet("digits", images[:1], np.zeros(1, np.int32), images, np.arange(10_000, dtype=np.int32), 10)
+    parts = [images.batches(1, 0, True, (worker, workers)).validation(batch) for worker in range(workers)]
+    found = [list(part.as_numpy_iterator()) for part in parts]
+    assert {len(labels) for of_worker in found for _, labels, _ in of_worker} == {batch // workers}
+    labels, weights = (np.concatenate([part[i] for of_worker in found for part in of_worker]) for i in (1, 2))
+    assert sorted(labels[weights > 0]) == list(range(10_000))
+    assert weights.mean() == pytest.approx(1)
+    assert len(set(weights[weights > 0])) == 1

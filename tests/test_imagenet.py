@@ -73,7 +73,9 @@ def test_batches_are_a_function_of_seed_and_epoch_and_epochs_can_be_entered(prep
     images = prepare([jpeg(40 + i, 40) for i in range(10)], [jpeg(8, 8)])
     batches = images.batches(4, seed=3, augment=True)
     assert batches.steps_per_epoch == 2
-    whole, again, later = listed(batches.stream(0, 6)), listed(batches.stream(0, 6)), listed(batches.stream(2, 6))
+    whole, again = listed(batches.stream(0, 6)), listed(batches.stream(0, 6))
+    keras.utils.set_random_seed(5)
+    later = listed(batches.stream(2, 6))
     for a, b in zip(whole + whole[2:], again + later, strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y)

@@ -3,12 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import sys
 import threading
 from typing import NamedTuple
 
-from training.errors import UserError
+from training.errors import UserError, reason
 
 PATIENCE = 300  # seconds that a worker waits for the others to come
 
@@ -90,6 +91,13 @@ def _give_up(cluster, seconds):
     )
     sys.stderr.flush()
     os._exit(2)  # the wait itself is deaf to exceptions
+
+
+def lost(error: Exception) -> str:
+    """The addresses of the other workers that an error of TensorFlow names; what it says, if none."""
+    cluster = read()
+    tasks = {int(task) for task in re.findall(r"/job:worker\S*/task:(\d+)", str(error))} - {cluster.worker}
+    return ", ".join(cluster.addresses[task] for task in sorted(tasks)) or reason(error)
 
 
 def _answers(address):

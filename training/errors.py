@@ -6,3 +6,10 @@ class UserError(Exception):
 
     def __init__(self, message):
         super().__init__(" ".join(str(message).split()))
+
+
+def reason(error: Exception) -> str:
+    """The line of an error of TensorFlow that says what happened, behind those that say where."""
+    where = ("Graph execution error", "Detected at node", "<", " ", "\t")
+    lines = [line for line in str(error).splitlines() if line and not line.startswith(where)]
+    return lines[0] if lines else type(error).__name__

@@ -16,7 +16,7 @@ ORDERED = None  # instead of an epoch: the order of the files
 FILES_AT_ONCE = 16
 LOOKED_AT = 100
 PREFETCHED = 2  # batches
-SHUFFLED = 2048  # photographs that are shuffled at a time, of so many files: 200 MB
+SHUFFLED = 2048  # photographs among which the next one is drawn, of so many files: 200 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,18 +132,14 @@ class PhotoBatches:
             tf.data.TFRecordDataset, FILES_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         if epoch is not ORDERED:
-            records = records.batch(SHUFFLED).enumerate().map(functools.partial(self._shuffled, epoch)).unbatch()
+            tf.compat.v1.set_random_seed(1)  # of this graph: the order shall not depend on the global seed
+            seed = tf.random.stateless_uniform([], [self.seed, epoch], None, None, tf.int64)
+            records = records.shuffle(SHUFFLED, seed, reshuffle_each_iteration=False)
         records = records.repeat().take(count).enumerate()
         index, workers = self.part
         if workers == 1:
             return records
         return records.filter(lambda place, record: place % batch_size // (batch_size // workers) == index)
-
-    def _shuffled(self, epoch, number, records):
-        """Block `number` of the records of an epoch, in a random order."""
-        import tensorflow as tf
-
-        return tf.random.experimental.stateless_shuffle(records, seed=_key(self.seed, epoch, number))
 
     def _example(self, record):
         """Features of a serialized photograph, the image as JPEG."""
@@ -173,13 +169,18 @@ class PhotoBatches:
             return numbers[-1] + 1, batch
 
         records = self._records(split, epoch, steps * batch_size, batch_size)
-        views = records.map(load, len(os.sched_getaffinity(0))).ignore_errors().repeat().batch(own, drop_remainder=True)
+        views = records.map(load, os.cpu_count()).ignore_errors().repeat().batch(own, drop_remainder=True)
         batches = views.take(steps).scan(tf.constant(0, tf.int64), miss)
         return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
     def _note(self, split, count, batch_size, epoch, dues, gaps):
         """Names the photographs that were missed: `gaps` of them from number `dues` on."""
-        records = self._records(split, ORDERED if split == "validation" else epoch, count, batch_size)
+        import tensorflow as tf
+
+        def read(epoch):
+            return self._records(split, ORDERED if split == "validation" else epoch, count, batch_size)
+
+        records = tf.data.Dataset.from_tensors(epoch).flat_map(read)
         names = []
         for due, gap in zip(dues[gaps > 0], gaps[gaps > 0], strict=True):
             missed = records.repeat().skip(due % (count // self.part[1])).take(gap)

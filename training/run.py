@@ -10,7 +10,7 @@ import keras
 
 import models
 from iclayer import AverageStatistics
-from training import checkpoint, metrics, optimizer, records, strategy
+from training import checkpoint, cluster, metrics, optimizer, records, strategy
 from training.config import Config, Run, TrainConfig
 from training.data import Batches, ImageSet
 from training.errors import UserError
@@ -185,7 +185,7 @@ def train(
         if devices.workers > 1:
             raise UserError(
                 f"train.strategy: expected all {devices.workers} workers to go on, found one lost: "
-                f"{str(error).splitlines()[0]}; the same commands, of all workers, go on from the last whole epoch"
+                f"{cluster.lost(error)}; the same commands, of all workers, go on from the last whole epoch"
             ) from error
         raise
     if devices.chief:

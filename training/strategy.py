@@ -12,7 +12,7 @@ import keras
 
 from training import cluster
 from training.config import Config, TrainConfig
-from training.errors import UserError
+from training.errors import UserError, reason
 
 MOST_STEPS = 100  # of one call, where `train.steps_per_call` is auto: half a second of a ResNet-110 on a fast GPU
 ABLE = {"tensorflow": ("none", "mirrored", "multi_worker", "tpu"), "jax": ("none", "mirrored"), "torch": ("none",)}
@@ -139,8 +139,9 @@ def start(strategy: str) -> Devices:
         tf.tpu.experimental.initialize_tpu_system(resolver)
         distribution = tf.distribute.TPUStrategy(resolver)
     except Exception as error:  # of many kinds, from TensorFlow and from the cloud's client
-        found = str(error).splitlines()[0]
-        raise UserError(f"train.strategy: expected a TPU named {name} (TPU_NAME), found none: {found}") from error
+        raise UserError(
+            f"train.strategy: expected a TPU named {name} (TPU_NAME), found none: {reason(error)}"
+        ) from error
     return Devices(strategy, distribution.num_replicas_in_sync, distribution=distribution)
 
 
