@@ -105,3 +105,15 @@ def test_the_cost_is_what_the_records_say():
         assert f"{speed:.0f} (`{unit}`)" in README
         for text in (README, pathlib.Path("configs/table1-cifar10.yaml").read_text()):
             assert f"{200 * 50_000 / speed / 3600:.0f}" in text.split("200 epochs", 1)[1]
+
+
+def test_the_cost_of_ilsvrc2012_is_what_the_records_say():
+    histories = [
+        records.read_history(path.parent) for path in pathlib.Path("results/imagenet-sample").glob("*/history.csv")
+    ]
+    speeds = [history["images_per_second"].iloc[-1] for history in histories]
+    assert len(speeds) == 6
+    text = pathlib.Path("configs/imagenet.yaml").read_text()
+    assert f"{min(speeds)} to {max(speeds)} images a second" in text
+    days = [90 * 1_281_167 / speed / 86_400 for speed in (max(speeds), min(speeds))]
+    assert "{:.0f} to\n#           {:.0f} days".format(*days) in text

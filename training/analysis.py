@@ -104,6 +104,7 @@ def table(found: list[Record]) -> pandas.DataFrame:
             "epochs": len(accuracy),
             "of_epochs": record.config["train.epochs"],
             "parameters": record.result["trainable_parameters"] if record.result else np.nan,
+            "test_images": record.result["evaluated_images"] if record.result else np.nan,
             "last": accuracy.iloc[-1] if len(accuracy) else np.nan,
             "best": accuracy.max(),
             "last_ten": accuracy.tail(LAST).mean() if enough else np.nan,

@@ -27,6 +27,7 @@ def runs_table(runs: pandas.DataFrame, folder: pathlib.Path) -> pandas.DataFrame
         {
             "run": [f"`{directory.relative_to(folder)}`" for directory in counted["directory"]],
             "parameters": [f"{value:,.0f}" for value in counted["parameters"]],
+            "test images": [f"{value:,.0f}" for value in counted["test_images"]],
             "epochs": counted["epochs"].astype(str),
             "last epoch": counted["last"].map(number),
             "best": counted["best"].map(number),
