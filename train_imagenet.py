@@ -1,6 +1,6 @@
 """Trains on ILSVRC2012, on one GPU, several, several hosts, or a TPU: one run, or a grid of them.
 
-python train_imagenet.py --config configs/imagenet-relu-ic-conv.yaml --data.data_dir DIR --train.strategy auto
+python train_imagenet.py --config configs/imagenet.yaml --data.data_dir DIR --train.strategy auto
 python train_imagenet.py --help
 """
 

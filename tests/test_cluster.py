@@ -108,6 +108,13 @@ def test_a_batch_that_does_not_divide_is_refused_with_the_numbers(batch, replica
         strategy.check(run.config, 1000, strategy.Devices("mirrored", replicas))
 
 
+@given(st.integers(1, 60_000), st.integers(1, 300))
+def test_test_images_come_in_batches_that_every_number_of_replicas_can_share(images, replicas):
+    batch = strategy.Devices(replicas=replicas).test_batch(images)
+    assert batch % replicas == 0
+    assert 0 <= batch - min(images, strategy.TEST_BATCH) < replicas
+
+
 @pytest.mark.parametrize(
     ("environment", "gpus", "chosen"),
     [

@@ -50,8 +50,10 @@ def test_every_config_and_make_target_that_it_names_is_there():
     makefile = pathlib.Path("Makefile").read_text()
     for target in re.findall(r"\bmake ([\w-]+)", README):
         assert re.search(rf"^(?:[\w-]+ )*{target}(?: [\w-]+)*:", makefile, re.MULTILINE), target
-    for path in re.findall(r"configs/[\w-]+\.yaml", README):
-        assert pathlib.Path(path).exists()
+    files = [path for kind in ("*.py", "configs/*.yaml", "benchmarks/*.py") for path in pathlib.Path().glob(kind)]
+    texts = [README, *(path.read_text() for path in files)]
+    for path in re.findall(r"configs/[\w-]+\.yaml", "".join(texts)):
+        assert pathlib.Path(path).exists(), path
 
 
 @pytest.mark.parametrize("folder", ["results/digits", "results/digits-jax", "results/two-epochs"])
