@@ -29,7 +29,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest --nbmake -n 2 --dist loadfile --ignore tests/test_distribute.py --cov=iclayer --cov=models --cov=training
 
 test-distribute: .venv/installed
-	@echo "Training on several replicas and workers, and killing workers, about four minutes on 2 cores ..."
+	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores ..."
 	$(BIN)/python -m pytest tests/test_distribute.py
 
 # On each backend: its numbers against TensorFlow's, then runs where there is no TensorFlow.

@@ -154,6 +154,19 @@ def test_lost_workers_are_named_by_their_addresses(text, found, monkeypatch):
     assert cluster.lost(RuntimeError(text)) == found
 
 
+@pytest.mark.parametrize(
+    ("kind", "gpus", "distribution", "steps"),
+    [("none", 0, None, 1), ("none", 1, None, 71), ("mirrored", 2, object(), 1), ("tpu", 0, object(), 71)],
+)
+def test_a_call_has_many_steps_where_that_pays(kind, gpus, distribution, steps, monkeypatch):
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["cpu:0", *[f"gpu:{i}" for i in range(gpus)]])
+    (run,), _ = load([])
+    devices = strategy.Devices(kind, max(gpus, 1), distribution=distribution)
+    assert strategy.steps_per_call(run.config.train, 781, devices) == steps
+    (run,), _ = load(["--train.steps_per_call", "11"])
+    assert strategy.steps_per_call(run.config.train, 781, devices) == 11
+
+
 def test_several_workers_want_two_at_least(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(UserError, match="expected TF_CONFIG to name two workers or more for multi_worker, found one"):

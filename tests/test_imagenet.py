@@ -50,8 +50,8 @@ def test_the_central_view_is_the_centre_of_the_photograph_of_shorter_side_256(pr
     )
     left, top = (reference.width - 224) // 2, (reference.height - 224) // 2
     expected = np.asarray(reference.crop((left, top, left + 224, top + 224)), int)
-    assert np.abs(image - expected).mean() < 3
-    assert np.abs(image - expected).max() < 16
+    assert np.abs(image - expected).mean() < 1.5
+    assert np.abs(image - expected).max() < 8
 
 
 def test_random_views_have_the_area_and_the_aspect_of_the_paper_and_half_are_flipped(prepare):

@@ -39,6 +39,12 @@ def test_every_unit_learns_the_digits(demo):
         assert result["last_accuracy"] >= 0.88, unit  # 0.91 to 0.95 when written; chance is 0.1
 
 
+def test_accuracies_are_whole_numbers_of_test_images(demo):
+    for directory in demo.glob("*-seed0"):
+        accuracies = history(directory)["val_accuracy"]
+        assert list(accuracies) == [round(value * 360) / 360 for value in accuracies]
+
+
 def test_the_run_directory_holds_everything(demo):
     directory = demo / "relu-ic-conv-seed0"
     config = yaml.safe_load((directory / "config.yaml").read_text())

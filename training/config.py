@@ -115,7 +115,7 @@ class TrainConfig:
             TF_CONFIG too, tpu among a TPU's cores; auto takes what is there
         jit_compile: XLA; auto leaves it to Keras
         steps_per_call: steps that one call of the device does, and after which a run looks whether to stop; auto: many
-            on a TPU, and on an accelerator with JAX, else 1
+            on a TPU, on one GPU, and on JAX's GPUs, else 1
         tensorboard: log for TensorBoard too, into the run directory
     """
 

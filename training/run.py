@@ -109,7 +109,9 @@ class Recorder(keras.callbacks.Callback):
                 self.batches.steps_per_epoch * self.batches.batch_size / (self.trained - self.started), 1
             ),
         }
-        self.history += records.history_row(self.run.config, logs | row)
+        count = self.batches.images.test_count
+        exact = {name: round(logs[name] * count) / count for name in ("val_accuracy", "val_top5") if name in logs}
+        self.history += records.history_row(self.run.config, logs | exact | row)
         if self.devices.chief:
             checkpoint.save(self.run.checkpoints, self.model, self.epoch, self.history)
             records.write_history(self.run.directory, self.history)

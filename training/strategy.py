@@ -97,8 +97,7 @@ def choose(train: TrainConfig) -> str:
                 return start("tpu").strategy
         if len(cluster.read().addresses) > 1:
             return "multi_worker"
-    accelerators = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
-    return "mirrored" if "mirrored" in able and len(accelerators) > 1 else "none"
+    return "mirrored" if "mirrored" in able and len(_accelerators()) > 1 else "none"
 
 
 @functools.cache
@@ -182,17 +181,18 @@ def check(config: Config, train_count: int, devices: Devices) -> None:
 
 
 def steps_per_call(train: TrainConfig, steps_per_epoch: int, devices: Devices) -> int:
-    """Steps that one call of the device does; auto is many on a TPU, and on an accelerator with JAX, else one."""
+    """Steps that one call of the device does; auto is many on a TPU, and on one accelerator or on JAX's, else one."""
     if train.steps_per_call != "auto":
         return train.steps_per_call
-    if devices.strategy != "tpu":
-        if keras.backend.backend() != "jax" or train.jit_compile is False:
-            return 1
-        import jax
-
-        if jax.default_backend() == "cpu":
-            return 1
+    backend = keras.backend.backend()
+    one = backend == "torch" or (backend == "jax" and train.jit_compile is False) or devices.distribution
+    if devices.strategy != "tpu" and (one or not _accelerators()):
+        return 1
     return next(steps for steps in range(MOST_STEPS, 0, -1) if steps_per_epoch % steps == 0)
+
+
+def _accelerators():
+    return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
 
 
 def prepare(model: keras.Model, devices: Devices) -> None:
