@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -172,10 +170,8 @@ def test_a_broken_photograph_ends_a_run_by_its_name_and_is_no_hindrance_where_it
     options = (
         f"--model.depth 18 --train.epochs 1 --train.global_batch_size 4 --data.data_dir {tmp_path} --out {tmp_path}"
     )
-    script = [sys.executable, "train_imagenet.py", *options.split()]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "error: n00000005_5.JPEG: expected a JPEG photograph, found none" in done.stderr.splitlines()[-1]
+    assert train_imagenet.main(options.split()) == 2
+    assert "error: n00000005_5.JPEG: expected a JPEG photograph, found none" in capsys.readouterr().err.splitlines()[-1]
     assert train_imagenet.main([*options.split(), "--data.on_bad_image", "skip"]) == 0
     assert capsys.readouterr().err.count("warning: n00000005_5.JPEG: expected a JPEG photograph") == 1
     result = json.loads((tmp_path / "default" / "seed0" / "result.json").read_text())

@@ -1,6 +1,5 @@
 """What the scripts do: read the configs, train, end with a code that says how it went."""
 
-import gc
 import sys
 
 from training.errors import UserError
@@ -22,5 +21,4 @@ def main(argv: list[str], script: str) -> int:
         return 130
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-    gc.collect()  # batches that are still being made would abort the process at its end, and the exit code be lost
-    return 2
+        return 2

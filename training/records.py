@@ -35,7 +35,7 @@ COLUMNS = (
 )
 TOP_FIVE = ("top5", "val_top5")  # of photographs
 NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.tensorboard")  # what changes no result
-ORIGIN = {"images_sha256": None, "backend": None, "replicas": 1}  # what env.json says and a run keeps; if it does not
+ORIGIN = {"images_sha256": None, "backend": None, "replicas": 1}  # of env.json, for all of a run; in older ones
 SEALED = ("config.yaml", "env.json", "history.csv")
 STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
