@@ -91,13 +91,13 @@ def prepare(tmp_path, monkeypatch):
                 yield name, {"image": io.BytesIO(photograph), "label": i % 1000, "file_name": name}
 
         splits = {"train": train, "validation": validation}
-        monkeypatch.setattr(
-            type(builder),
-            "_split_generators",
-            lambda self, manager: {split: examples(photographs) for split, photographs in splits.items()},
-        )
-        builder.download_and_prepare()
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                type(builder),
+                "_split_generators",
+                lambda self, manager: {split: examples(photographs) for split, photographs in splits.items()},
+            )
+            builder.download_and_prepare()
         return data.load(DataConfig("imagenet2012", str(tmp_path), on_bad_image=on_bad_image))
 
     return make

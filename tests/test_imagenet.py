@@ -2,12 +2,14 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from photographs import jpeg
 from PIL import Image
@@ -15,7 +17,7 @@ from sklearn.metrics import top_k_accuracy_score
 
 import models
 import train_imagenet
-from training import data, metrics
+from training import data, imagenet, metrics
 from training.config import DataConfig
 from training.errors import UserError
 
@@ -112,9 +114,10 @@ def broken(photograph):
     return photograph[: len(photograph) // 3]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "at_a_time"), [(1, 16), (1, 2), (2, 2)])
 @pytest.mark.parametrize("which", [[0], [5], [7], [0, 1, 7], [2, 3, 4, 5]])
-def test_broken_photographs_are_named_or_counted_and_left_out(prepare, capsys, which, workers):
+def test_broken_photographs_are_named_or_counted_and_left_out(prepare, capsys, monkeypatch, which, workers, at_a_time):
+    monkeypatch.setattr(imagenet, "AT_A_TIME", at_a_time)
     photographs = [jpeg(40 + i, 40) for i in range(8)]
     for i in which:
         photographs[i] = broken(photographs[i])
@@ -126,15 +129,14 @@ def test_broken_photographs_are_named_or_counted_and_left_out(prepare, capsys, w
         batches = images.batches(4, 0, True, (worker, workers))
         try:
             listed(batches.stream(0, 2))
-        except tf.errors.OpError:
-            named += batches.bad
+        except tf.errors.OpError as error:
+            named += [name for name in names if name in batches.fault(error)]
         batches = skipping.batches(4, 0, True, (worker, workers))
         found = listed(batches.stream(0, 4))
         assert [len(labels) for _, labels in found] == [4 // workers] * 4
         assert not set(np.concatenate([labels for _, labels in found])) & set(which)
         skipped += batches.bad
     assert named
-    assert set(named) <= names
     assert set(skipped) == names
     said = capsys.readouterr().err
     assert all(f"warning: {name}: expected a JPEG photograph" in said for name in names)
@@ -153,9 +155,62 @@ def test_a_broken_test_photograph_is_named_even_where_broken_ones_are_skipped(pr
     photographs = [jpeg(40 + i, 40) for i in range(8)]
     photographs[which] = broken(photographs[which])
     batches = prepare([jpeg(8, 8)], photographs, "skip").batches(1, 0, True)
-    with pytest.raises(tf.errors.OpError):
+    with pytest.raises(tf.errors.OpError) as raised:
         listed(batches.validation(4))
-    assert batches.bad == [f"n{which:08d}_{which}.JPEG"]
+    assert batches.fault(raised.value).startswith(f"n{which:08d}_{which}.JPEG: expected a JPEG photograph, found none")
+
+
+def test_files_that_are_cut_off_or_missing_are_refused(prepare, tmp_path):
+    images = prepare([jpeg(40, 40)] * 4, [jpeg(8, 8)])
+    (path,) = images.builder.info.splits["train"].filepaths
+    content = path.read_bytes()
+    for end in (0, 1, len(content) // 2, len(content) - 4 * 16 - 1):
+        path.write_bytes(content[:end])
+        with pytest.raises(UserError, match=rf"{tmp_path}.*: expected [\d,]+ bytes of train, found {end:,}"):
+            data.load(DataConfig("imagenet2012", str(tmp_path)))
+    for damaged in (content[1:] + b"0", bytes([content[0] ^ 1]) + content[1:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=rf"{path}: expected 4 whole records, found corrupted record"):
+            data.load(DataConfig("imagenet2012", str(tmp_path)))
+    path.unlink()
+    with pytest.raises(UserError, match=rf"{path}: expected a file of imagenet2012, found none"):
+        data.load(DataConfig("imagenet2012", str(tmp_path)))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1), split=st.sampled_from(["train", "validation"]), worker=st.sampled_from([0, 1]))
+def test_a_record_with_a_changed_byte_is_never_skipped_and_its_file_is_named(damaged, place, split, worker):
+    images, contents = damaged
+    for path, content in contents.items():
+        path.write_bytes(content)
+    path = list(contents)[split == "validation"]
+    changed = bytearray(contents[path])
+    changed[round(place * (len(changed) - 1))] ^= 1
+    path.write_bytes(changed)
+    batches = images.batches(4, seed=0, augment=True, part=(worker, 2))
+    with pytest.raises(tf.errors.OpError) as raised:
+        listed(batches.stream(0, 4) if split == "train" else batches.validation(4))
+    assert batches.fault(raised.value).startswith(f"{path}: expected 8 whole records, found ")
+
+
+@pytest.fixture
+def damaged(prepare):
+    images = prepare([jpeg(40 + i, 40) for i in range(8)], [jpeg(40, 40 + i) for i in range(8)], "skip")
+    paths = [path for split in ("train", "validation") for path in images.builder.info.splits[split].filepaths]
+    return images, {path: path.read_bytes() for path in paths}
+
+
+def test_records_that_are_missing_at_a_files_end_are_not_made_up_for(prepare):
+    images = prepare([jpeg(8, 8)], [jpeg(40, 40)] * 8)
+    (path,) = images.builder.info.splits["validation"].filepaths
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records[:7]:
+            writer.write(record)
+    batches = images.batches(1, seed=0, augment=True)
+    with pytest.raises(tf.errors.OpError) as raised:
+        listed(batches.validation(4))
+    assert batches.fault(raised.value) == f"{path}: expected 8 whole records, found 7"
 
 
 def test_a_set_without_jpegs_is_refused(prepare):
@@ -170,8 +225,10 @@ def test_a_broken_photograph_ends_a_run_by_its_name_and_is_no_hindrance_where_it
     options = (
         f"--model.depth 18 --train.epochs 1 --train.global_batch_size 4 --data.data_dir {tmp_path} --out {tmp_path}"
     )
-    assert train_imagenet.main(options.split()) == 2
-    assert "error: n00000005_5.JPEG: expected a JPEG photograph, found none" in capsys.readouterr().err.splitlines()[-1]
+    script = [sys.executable, "train_imagenet.py", *options.split()]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "error: n00000005_5.JPEG: expected a JPEG photograph, found none" in done.stderr.splitlines()[-1]
     assert train_imagenet.main([*options.split(), "--data.on_bad_image", "skip"]) == 0
     assert capsys.readouterr().err.count("warning: n00000005_5.JPEG: expected a JPEG photograph") == 1
     result = json.loads((tmp_path / "default" / "seed0" / "result.json").read_text())

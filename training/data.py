@@ -5,7 +5,6 @@ import functools
 import hashlib
 import logging
 import pathlib
-import re
 import socket
 import urllib.parse
 import urllib.request
@@ -14,7 +13,7 @@ import keras
 import numpy as np
 
 from training.config import DataConfig
-from training.errors import UserError
+from training.errors import UserError, reason
 from training.imagenet import PhotoSet, skip_decoding
 
 
@@ -103,7 +102,7 @@ class Batches:
         part: (index of this worker, number of workers); `stream` and `validation` give its part of each batch.
     """
 
-    bad: tuple[str, ...] = ()  # images that cannot be decoded: these are decoded already
+    bad: tuple[str, ...] = ()  # images that were left out: these are decoded already
 
     def __init__(self, images: ImageSet, batch_size: int, seed: int, augment: bool, part: tuple[int, int] = (0, 1)):
         self.images = images
@@ -112,6 +111,9 @@ class Batches:
         self.part = part
         self.augmentation = AUGMENTATIONS[images.name] if augment else Augmentation(shift=0, flip=False)
         self.steps_per_epoch = len(images.train_labels) // batch_size
+
+    def fault(self, error: Exception) -> None:
+        """Of the data, which was looked at when it was loaded."""
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Images (batch, height, width, channels) float32 and labels (batch,) int32 of `step`, counted from 0."""
@@ -326,8 +328,7 @@ def _fault(builder, split):
                 _check(builder, label[None])
                 index += 1
         except Exception as error:
-            found = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", str(error))  # TensorFlow's names of its operations
-            return f"{path}: expected an image and a label of {builder.name}, found at index {index}: {found}"
+            return f"{path}: expected an image and a label of {builder.name}, found at index {index}: {reason(error)}"
         total += index
     return f"{builder.data_dir}: expected {builder.info.splits[split].num_examples} examples in {split}, found {total}"
 

@@ -1,5 +1,7 @@
 """Mistakes that a user can make."""
 
+import re
+
 
 class UserError(Exception):
     """One line for the user: what was named, what was expected, what was found. Scripts exit with code 2."""
@@ -10,6 +12,7 @@ class UserError(Exception):
 
 def reason(error: Exception) -> str:
     """The line of an error of TensorFlow that says what happened, behind those that say where."""
-    where = ("Graph execution error", "Detected at node", "<", " ", "\t")
-    lines = [line for line in str(error).splitlines() if line and not line.startswith(where)]
+    where = ("Graph execution error", "Detected at node", "<", "  ", "\t")
+    text = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", str(error))  # names of operations
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(where)]
     return lines[0] if lines else type(error).__name__

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from training.errors import UserError
+from training.errors import UserError, reason
 
 SIZE, SHORTER_SIDE = 224, 256
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
@@ -15,6 +15,7 @@ DCT = "INTEGER_FAST"
 ORDERED = None  # instead of an epoch: the order of the files
 FILES_AT_ONCE = 16
 LOOKED_AT = 100
+AT_A_TIME = 16  # photographs that one thread decodes
 PREFETCHED = 2  # batches
 SHUFFLED = 2048  # photographs among which the next one is drawn, of so many files: 200 MB
 
@@ -56,19 +57,44 @@ class PhotoSet:
         return digest.hexdigest()
 
     def check(self) -> None:
-        """Sees to it that there are photographs.
+        """Sees to it that the files are there, as long as they were written, and hold photographs.
 
         Raises:
-            UserError: none of the first ones of a split is a JPEG.
+            UserError: they are not; or none of the first ones of a split is a JPEG.
         """
         import tensorflow as tf
 
         for split in ("train", "validation"):
+            info = self.builder.info.splits[split]
+            for path in info.filepaths:
+                if not path.exists():
+                    raise UserError(f"{path}: expected a file of {self.name}, found none")
+            found = sum(path.stat().length for path in info.filepaths)
+            if found < info.num_bytes:
+                raise UserError(
+                    f"{self.builder.data_dir}: expected {int(info.num_bytes):,} bytes of {split}, found {found:,}"
+                )
             examples = self.builder.as_dataset(split=split, decoders=skip_decoding()).take(LOOKED_AT)
-            shapes = examples.map(lambda example: tf.io.extract_jpeg_shape(example["image"])).ignore_errors()
-            if not list(shapes.take(1)):
-                where = self.builder.info.splits[split].filepaths[0]
-                raise UserError(f"{where}: expected JPEG photographs, found none among the first {LOOKED_AT}")
+            try:
+                if not any(_is_jpeg(example["image"]) for example in examples):
+                    where = info.filepaths[0]
+                    raise UserError(f"{where}: expected JPEG photographs, found none among the first {LOOKED_AT}")
+            except tf.errors.OpError as error:
+                raise UserError(self.unreadable() or reason(error)) from error
+
+    def unreadable(self) -> str | None:
+        """Names the first file that does not hold its records whole: every file is read."""
+        import tensorflow as tf
+
+        for info in (self.builder.info.splits[split] for split in ("train", "validation")):
+            for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
+                try:
+                    found = tf.data.TFRecordDataset(str(path)).reduce(0, lambda number, record: number + 1).numpy()
+                except tf.errors.OpError as error:
+                    found = reason(error)
+                if found != count:
+                    return f"{path}: expected {count} whole records, found {found}"
+        return None
 
     def batches(self, batch_size: int, seed: int, augment: bool, part: tuple[int, int] = (0, 1)) -> "PhotoBatches":
         return PhotoBatches(self, batch_size, seed, augment, part)
@@ -95,7 +121,8 @@ class PhotoBatches:
         self.augment = augment
         self.part = part
         self.steps_per_epoch = images.train_count // batch_size
-        self.bad: list[str] = []  # names of the photographs that could not be decoded
+        self.bad: list[str] = []  # names of the photographs that were left out
+        self.broken: str | None = None  # name of the photograph that ended a stream
 
     def stream(self, first_step: int, last_step: int):
         """Batches of images (batch, 224, 224, 3) uint8 and labels (batch,) int32; both steps begin an epoch."""
@@ -121,16 +148,30 @@ class PhotoBatches:
 
         return _fast(self._views("validation", ORDERED, steps, batch_size, _central_view).map(weigh))
 
+    def fault(self, error: Exception) -> str | None:
+        """The line that says which photograph or file made a stream end with `error`, if one did."""
+        import tensorflow as tf
+
+        if self.broken:
+            return (
+                f"{self.broken}: expected a JPEG photograph, found none; `--data.on_bad_image skip` leaves out such "
+                "among those to train with"
+            )
+        of_files = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
+        return self.images.unreadable() if isinstance(error, of_files) else None
+
     def _records(self, split, epoch, count, batch_size):
         """This worker's photographs among the first `count`, serialized, each behind its place among all."""
         import tensorflow as tf
 
-        paths = tf.constant([str(path) for path in self.images.builder.info.splits[split].filepaths])
+        info = self.images.builder.info.splits[split]
+        paths = tf.constant([str(path) for path in info.filepaths])
         if epoch is not ORDERED:
             paths = tf.random.experimental.stateless_shuffle(paths, seed=[self.seed, epoch])
         records = tf.data.Dataset.from_tensor_slices(paths).interleave(
             tf.data.TFRecordDataset, FILES_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+        records = records.apply(tf.data.experimental.assert_cardinality(info.num_examples))
         if epoch is not ORDERED:
             tf.compat.v1.set_random_seed(1)  # of this graph: the order shall not depend on the global seed
             seed = tf.random.stateless_uniform([], [self.seed, epoch], None, None, tf.int64)
@@ -149,7 +190,8 @@ class PhotoBatches:
         """This worker's parts of `steps` batches: places, images and labels.
 
         TensorFlow does not say which photograph it could not decode. So such are left out, the first ones come again
-        for them, and they are missed by the places of those that come.
+        for them, and they are missed by the places of those that come. Errors of decoding alone are ignored: those of
+        reading the records are not in the data sets that a thread decodes.
         """
         import tensorflow as tf
 
@@ -168,8 +210,13 @@ class PhotoBatches:
             tf.cond(tf.reduce_any(gaps > 0), lambda: tf.numpy_function(note, missed, []), tf.no_op)
             return numbers[-1] + 1, batch
 
-        records = self._records(split, epoch, steps * batch_size, batch_size)
-        views = records.map(load, os.cpu_count()).ignore_errors().repeat().batch(own, drop_remainder=True)
+        def decode(places, records):
+            return tf.data.Dataset.from_tensor_slices((places, records)).map(load).ignore_errors()
+
+        threads = os.cpu_count()
+        records = self._records(split, epoch, steps * batch_size, batch_size).batch(AT_A_TIME)
+        views = records.interleave(decode, threads, AT_A_TIME, num_parallel_calls=threads, deterministic=True)
+        views = views.repeat().batch(own, drop_remainder=True)
         batches = views.take(steps).scan(tf.constant(0, tf.int64), miss)
         return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
@@ -186,11 +233,21 @@ class PhotoBatches:
             missed = records.repeat().skip(due % (count // self.part[1])).take(gap)
             names += [self._example(record)["file_name"].numpy().decode() for _, record in missed]
         if split == "validation" or self.images.on_bad_image == "error":
-            self.bad = self.bad or names
+            self.broken = self.broken or names[0]
             raise ValueError(names)
         self.bad += names
         for name in names:
             print(f"warning: {name}: expected a JPEG photograph, found none; it is left out", file=sys.stderr)
+
+
+def _is_jpeg(content):
+    import tensorflow as tf
+
+    try:
+        tf.io.extract_jpeg_shape(content)
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
 
 
 def skip_decoding():

@@ -179,11 +179,8 @@ def train(
     except UserError:
         raise
     except Exception as error:  # whatever the backend has to say
-        if batches.bad:
-            raise UserError(
-                f"{batches.bad[0]}: expected a JPEG photograph, found none; `--data.on_bad_image skip` leaves out such "
-                "among those to train with"
-            ) from error
+        if fault := batches.fault(error):
+            raise UserError(fault) from error
         if devices.workers > 1:
             raise UserError(
                 f"train.strategy: expected all {devices.workers} workers to go on, found one lost: "
