@@ -1,0 +1,139 @@
+"""What dropout does to two discrete activations, in closed form (3.1, 3.2). Exact sums, no sampling.
+
+Independent gates keep each activation with probability p = `keep`, else it becomes 0. All logarithms are natural, so
+information is in nats. Keras' dropout also divides by p, which changes neither information nor correlation, and makes
+the expectation that of the activation.
+
+The paper proves Theorem 1 where P(x = 0) = 0, so that a closed gate can be seen. Outputs of a ReLU are 0 with positive
+probability. Let A = [x != 0] and B = [y != 0], with gates g and h. x̂ is known from gA and, where gA = 1, from x; so the
+chain rule of mutual information, for x̂ and then for ŷ, gives
+
+    I(x̂; ŷ) = I(gA; hB) + p P(A) I(x; hB | A) + p P(B) I(gA; y | B) + p² P(A, B) I(x; y | A, B)
+    H(x̂)    = H(Bernoulli(p P(A))) + p P(A) H(x | A)
+
+Without mass at 0 these are the theorem's p² I(x; y) and p H(x) + H(Bernoulli p). With it they are at most that: gated
+activations are what a channel gives that erases visibly, with "erased" and 0 merged, and merging loses information. In
+the IC layer dropout follows a normalization, which takes the mass of a ReLU's zeros elsewhere: there the theorem holds.
+"""
+
+import numpy as np
+from scipy.special import entr, rel_entr
+
+
+def _distribution(name, probabilities, rank):
+    array = np.asarray(probabilities, np.float64)
+    if array.ndim != rank or not np.all(array >= 0) or not np.isclose(array.sum(), 1, rtol=0, atol=1e-9):
+        raise ValueError(
+            f"Invalid value received for argument `{name}`. Expected probabilities of rank {rank} that add up to 1. "
+            f"Received: shape {array.shape}, sum {array.sum():.6g}, least {array.min(initial=np.inf):.6g}"
+        )
+    return array
+
+
+def _values(name, values, count):
+    array = np.asarray(values, np.float64)
+    if array.shape != (count,) or not np.all(np.isfinite(array)) or len(np.unique(array)) != count:
+        raise ValueError(
+            f"Invalid value received for argument `{name}`. Expected {count} different finite values, one for each "
+            f"probability. Received: {values!r}"
+        )
+    return array
+
+
+def _probability(keep):
+    if not 0 < keep <= 1:
+        raise ValueError(f"Invalid value received for argument `keep`. Expected 0 < keep <= 1. Received: keep={keep!r}")
+    return keep
+
+
+def entropy(probabilities) -> float:
+    """Shannon entropy H(x) in nats of P(x): array (k,).
+
+    Raises:
+        ValueError: these are no probabilities.
+    """
+    return float(entr(_distribution("probabilities", probabilities, 1)).sum())
+
+
+def mutual_information(joint) -> float:
+    """I(x; y) in nats of P(x, y): array (k, m) (3.1).
+
+    Raises:
+        ValueError: these are no probabilities.
+    """
+    joint = _distribution("joint", joint, 2)
+    return float(rel_entr(joint, np.outer(joint.sum(1), joint.sum(0))).sum())
+
+
+def gated_entropy(probabilities, values, keep) -> float:
+    """H(x̂) in nats: p H(x) + H(Bernoulli p) where no value is 0 (Theorem 1), less otherwise.
+
+    Args:
+        probabilities: P(x), array (k,).
+        values: of x, array (k,).
+        keep: p, the probability that a gate is open: 1 - `rate`.
+
+    Raises:
+        ValueError: an argument is not valid.
+    """
+    probabilities = _distribution("probabilities", probabilities, 1)
+    nonzero = probabilities[_values("values", values, len(probabilities)) != 0]
+    seen = _probability(keep) * nonzero.sum()
+    return float(entr(seen) + entr(1 - seen) + keep * _conditional(entropy, nonzero))
+
+
+def gated_mutual_information(joint, x, y, keep) -> float:
+    """I(x̂; ŷ) in nats: p² I(x; y) where neither x nor y is ever 0 (Theorem 1), at most that otherwise.
+
+    Args:
+        joint: P(x, y), array (k, m).
+        x, y: values, arrays (k,) and (m,).
+        keep: p, the probability that a gate is open: 1 - `rate`.
+
+    Raises:
+        ValueError: an argument is not valid.
+    """
+    joint = _distribution("joint", joint, 2)
+    a, b = _values("x", x, joint.shape[0]) != 0, _values("y", y, joint.shape[1]) != 0
+    p = _probability(keep)
+    by_y = np.stack([joint[:, b].sum(1), joint[:, ~b].sum(1)], axis=1)  # P(x, B)
+    by_x = np.stack([joint[a].sum(0), joint[~a].sum(0)])  # P(A, y)
+    both = np.stack([by_y[a].sum(0), by_y[~a].sum(0)])  # P(A, B)
+    gate = np.array([[p, 1 - p], [0, 1]])  # from A to gA
+    return float(
+        mutual_information(gate.T @ both @ gate)
+        + p * _conditional(mutual_information, by_y[a] @ gate)
+        + p * _conditional(mutual_information, gate.T @ by_x[:, b])
+        + p**2 * _conditional(mutual_information, joint[np.ix_(a, b)])
+    )
+
+
+def _conditional(measure, part):
+    """`measure` of the distribution that `part` is a part of, times the probability of that part."""
+    total = part.sum()
+    return total * measure(part / total) if total else 0.0
+
+
+def gated_expectation(probabilities, values, keep) -> float:
+    """E(x̂) = p E(x) (3.2); arguments and errors as of `gated_entropy`."""
+    probabilities = _distribution("probabilities", probabilities, 1)
+    return float(_probability(keep) * probabilities @ _values("values", values, len(probabilities)))
+
+
+def gated_correlation(joint, x, y, keep) -> float:
+    """Correlation of x̂ and ŷ; arguments and errors as of `gated_mutual_information`, and x and y must vary.
+
+    For standardized activations it is p times that of x and y (3.2). For others, of means m and variances v, it is that
+    divided by sqrt((1 + (1 - p) m_x² / v_x) (1 + (1 - p) m_y² / v_y)): a shift that is learned lowers it further.
+    """
+    joint = _distribution("joint", joint, 2)
+    x, y = _values("x", x, joint.shape[0]), _values("y", y, joint.shape[1])
+    means = joint.sum(1) @ x, joint.sum(0) @ y
+    variances = joint.sum(1) @ (x - means[0]) ** 2, joint.sum(0) @ (y - means[1]) ** 2
+    if not all(variances):
+        raise ValueError(
+            "Invalid value received for argument `joint`. Expected x and y to vary. Received: one does not"
+        )
+    covariance = (x - means[0]) @ joint @ (y - means[1])
+    spread = [v + (1 - _probability(keep)) * m**2 for m, v in zip(means, variances, strict=True)]
+    return float(keep * covariance / np.sqrt(spread[0] * spread[1]))
