@@ -1,6 +1,7 @@
 """The IC (Independent-Component) layer of Chen et al. 2019, arXiv 1905.05928, for Keras 3."""
 
 from iclayer.distribute import AverageStatistics
+from iclayer.insert import insert_ic
 from iclayer.layer import IC, ic, normalization_layer
 
-__all__ = ["IC", "AverageStatistics", "ic", "normalization_layer"]
+__all__ = ["IC", "AverageStatistics", "ic", "insert_ic", "normalization_layer"]
