@@ -6,8 +6,11 @@ import re
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
 
+import iclayer
 import models
 from benchmarks import table
 from training import analysis, records, report
@@ -16,7 +19,7 @@ README = pathlib.Path("README.md").read_text()
 
 
 def test_the_ten_lines_work_where_only_the_package_is_installed(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
     assert len(code.strip().splitlines()) <= 10
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*install, "--target", str(tmp_path / "site"), "."], check=True)
@@ -37,6 +40,18 @@ def test_the_ten_lines_work_where_only_the_package_is_installed(tmp_path):
     assert file.startswith(str(tmp_path / "site"))
     one = ["IC", "Conv2D"]
     assert layers == str(["InputLayer", *one * 3, "GlobalAveragePooling2D", "IC", "Dense"])
+
+
+def test_the_examples_for_networks_that_exist_work(tmp_path, monkeypatch):
+    _, insert, look = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {"keras": keras, "iclayer": iclayer}
+    exec(insert.replace("weights=None", "weights=None, input_shape=(32, 32, 3), classes=4"), names)
+    assert sum(isinstance(layer, iclayer.IC) for layer in names["model"].layers) == 54
+    names["model"] = keras.Sequential([keras.Input((8,)), iclayer.IC(), keras.layers.Dense(4, "softmax")])
+    names |= {"images": np.random.default_rng(0).random((20, 8)), "labels": np.arange(20) % 4}
+    exec(look, names)
+    assert pathlib.Path("diagnostics.png").stat().st_size > 10_000
 
 
 def test_every_file_and_folder_that_it_names_is_there():

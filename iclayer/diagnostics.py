@@ -1,0 +1,312 @@
+"""What reaches the weight layers of a Keras model, and what the paper and Li et al. 2018 say matters of it."""
+
+import contextlib
+import functools
+from typing import Any
+
+import keras
+import matplotlib.figure
+import matplotlib.lines
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from iclayer.measures import Moments, NormInput, WeightInput, positions
+from iclayer.weights import WEIGHT_LAYERS, neuron_axes
+
+GRADIENTS = 16  # images whose gradients are looked at
+DROPOUTS = (
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+    keras.layers.GaussianDropout,
+    keras.layers.AlphaDropout,
+)
+NORMS = keras.layers.BatchNormalization
+MEASURES = {
+    "mean_abs_correlation": "mean |correlation|",
+    "max_abs_correlation": "largest |correlation|",
+    "mutual_information": "mutual information (nats)",
+    "eigenvalue_spread": "largest / smallest eigenvalue",
+    "nonnegative": "share of inputs >= 0",
+    "one_sign": "share of neurons with\ngradients of one sign",
+    "variance_shift": "variance shift max(r, 1/r)",
+}
+LINES = {"training": "-", "inference": ":"}
+COLUMNS = (
+    *("layer", "kind", "mode", "channels", "constant", "mean_abs_correlation", "max_abs_correlation"),
+    *("mutual_information", "mutual_information_shuffled", "eigenvalue_spread", "nonnegative", "one_sign"),
+    *("variance_shift", "accuracy"),
+)
+
+
+def diagnose(
+    model, images, labels=None, *, loss=None, statistics=None, batch_size=64, pairs=10, seed=0
+) -> pd.DataFrame:
+    """Measures the input of every weight layer, every batch normalization, and the accuracy of a model.
+
+    The model is run batch by batch in training mode (statistics of the batch, dropout) and in inference mode, and is
+    left as it was. Positions of feature maps are samples. The memory needed is that of a forward pass of a batch, of a
+    backward pass of 16 images, and of the covariances of one mode.
+
+    Args:
+        model: any built `keras.Model`, functional or subclassed, of one output.
+        images: array (N, ...), or a list or dict of such for several inputs.
+        labels: int array (N,), for gradients and accuracies; None leaves these out.
+        loss: a Keras loss of labels and outputs, or its name; None is the one that the model is compiled with.
+        statistics: images as above, to recompute the statistics of batch normalizations from; None takes `images`.
+        batch_size: int, images a batch.
+        pairs: int, how many pairs of channels, drawn at random, mutual information is the mean of.
+        seed: int, of what is drawn.
+
+    Returns:
+        A DataFrame of a row for each layer and mode ("training", "inference"), in the order in which the layers are
+        called, and of one for the model in inference and with statistics that are "recomputed" with dropout off:
+
+        model, layer, kind, mode: the names, the class of the layer ("Model" for the model's), the mode.
+        channels: of the input; `constant` of them do not vary, and are left out of correlations and eigenvalues.
+        mean_abs_correlation, max_abs_correlation: between channels (3.2).
+        mutual_information: nats, of pairs of channels (3.1), by nearest neighbours (Kraskov et al. 2004) on 1,000
+            positions; `mutual_information_shuffled`, of the same pairs made independent, is the estimator's bias.
+        eigenvalue_spread: of the covariance, largest by smallest (section 2); infinite where it is singular.
+        nonnegative: share of inputs that are 0 or above (5.1).
+        one_sign: share of neurons whose incoming weights' gradients by a sample all have one sign (5.1), among those
+            where one is not 0, on the first 16 images, in training. On TensorFlow only.
+        variance_shift: of batch normalizations, max(r, 1/r) in the mean of channels, where r is the variance of the
+            input in inference by the moving variance, epsilon added to both (Li et al. 2018).
+        accuracy: share of `labels` that the largest output names.
+
+    Raises:
+        ValueError: the model is not built or has no weight layer, or an argument is not valid.
+    """
+    loss = _check(model, images, labels, loss, batch_size, pairs)
+    batches = functools.partial(_batches, batch_size=batch_size)
+    state = _state(model)
+    rows: dict[tuple, dict[str, Any]] = {}
+    try:
+        for mode in ("training", "inference"):
+            seen, outputs = _measure(model, batches(images), mode == "training", pairs, seed)
+            rows |= {(mode, layer): {"mode": mode, **measured.row()} for layer, measured in seen.items()}
+            _restore(model, state)
+        if labels is not None:
+            for layer, share in _one_sign(model, images, labels, loss).items():
+                rows["training", layer]["one_sign"] = share
+            _restore(model, state)
+            rows["inference", None] = _accuracy(model, "inference", outputs, labels)
+            with recomputed_statistics(model, images if statistics is None else statistics, batch_size):
+                outputs = [_numpy(model(batch, training=False)) for batch in batches(images)]
+            rows["recomputed", None] = _accuracy(model, "recomputed", outputs, labels)
+    finally:
+        _restore(model, state)
+    frame = pd.DataFrame(rows.values(), columns=COLUMNS)
+    frame.insert(0, "model", model.name)
+    return frame
+
+
+@contextlib.contextmanager
+def recomputed_statistics(model, images, batch_size=64):
+    """Gives batch normalizations, for the time being, the mean and variance of their inputs, with dropout off.
+
+    Args:
+        model: a built `keras.Model`.
+        images: array (N, ...), or a list or dict of such, that the statistics are computed from.
+        batch_size: int, images a batch: layers before are normalized by the batch.
+    """
+    state, layers = _state(model), _layers(model)
+    rates = {layer: layer.rate for layer in layers if isinstance(layer, DROPOUTS)}
+    moments: dict[keras.layers.Layer, Moments] = {}
+
+    def see(layer, inputs, outputs):
+        moments.setdefault(layer, Moments()).add(positions(inputs, layer.axis))
+
+    try:
+        for layer in rates:
+            layer.rate = 0.0
+        with _watched([layer for layer in layers if isinstance(layer, NORMS)], see):
+            for batch in _batches(images, batch_size):
+                model(batch, training=True)
+        _restore(model, state)
+        for layer, seen in moments.items():
+            layer.moving_mean.assign(seen.mean)
+            layer.moving_variance.assign(seen.variance)
+        yield
+    finally:
+        for layer, rate in rates.items():
+            layer.rate = rate
+        _restore(model, state)
+
+
+def figure(frame) -> matplotlib.figure.Figure:
+    """Draws what `diagnose` measured over the depth of the network.
+
+    Args:
+        frame: what `diagnose` returns, or several such, concatenated: each `model` is a line, solid in training and
+            dotted in inference.
+
+    Returns:
+        The figure: a panel for each measure. Infinite values are drawn at the top.
+    """
+    drawn = matplotlib.figure.Figure(figsize=(12, 6.5), layout="constrained")
+    *panels, legend = drawn.subplots(2, 4).ravel()
+    names = list(frame["model"].unique())
+    styles = [
+        {"color": color, "marker": marker, "markersize": 4}
+        for color, marker in zip(
+            matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(names))), "osD^vP*X<>p", strict=False
+        )
+    ]
+    for panel, (measure, label) in zip(panels, MEASURES.items(), strict=True):
+        panel.set(xlabel="layer, counted from the input", ylabel=label)
+        panel.grid(alpha=0.3)
+        measured = frame.dropna(subset=[measure])
+        if measure in ("eigenvalue_spread", "variance_shift"):
+            panel.set_yscale("log")
+            top = 10 * measured[measure].replace(np.inf, np.nan).max()
+            measured = measured.replace({measure: {np.inf: top}})
+        for name, style in zip(names, styles, strict=True):
+            for mode, line in LINES.items():
+                values = measured.loc[(measured["model"] == name) & (measured["mode"] == mode), measure]
+                panel.plot(np.arange(1, len(values) + 1), values, line, **style)
+    lines = [matplotlib.lines.Line2D([], [], label=name, **style) for name, style in zip(names, styles, strict=True)]
+    lines += [
+        matplotlib.lines.Line2D([], [], color="gray", ls=line, label=f"{mode} mode") for mode, line in LINES.items()
+    ]
+    legend.axis("off")
+    legend.legend(handles=lines, loc="center")
+    return drawn
+
+
+def _check(model, images, labels, loss, batch_size, pairs):
+    """The loss; raises a ValueError that names the argument that is not valid."""
+
+    def require(argument, valid, expected, received):
+        if not valid:
+            raise ValueError(
+                f"Invalid value received for argument `{argument}`. Expected {expected}. Received: {received}"
+            )
+
+    require("model", isinstance(model, keras.Model) and model.built, "a built `keras.Model`", repr(model))
+    weights = any(isinstance(layer, WEIGHT_LAYERS) for layer in _layers(model))
+    require("model", weights, "a dense or convolutional layer in it", repr(model))
+    for argument, value in (("batch_size", batch_size), ("pairs", pairs)):
+        require(argument, isinstance(value, int) and value > 0, "an int above 0", repr(value))
+    counts = {len(array) for array in keras.tree.flatten(images)}
+    require("images", len(counts) == 1 and min(counts) > 1, "at least 2 images, as many of each input", counts)
+    if labels is None:
+        return None
+    require("labels", np.shape(labels) == (min(counts),), f"shape {(min(counts),)}", f"shape {np.shape(labels)}")
+    loss = loss or getattr(model, "loss", None)
+    require("loss", loss, "a Keras loss, for the model is not compiled with one", repr(loss))
+    return keras.losses.get(loss)
+
+
+def _layers(model):
+    return model._flatten_layers(include_self=False)
+
+
+def _numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def _state(model):
+    return [np.array(_numpy(variable)) for variable in model.non_trainable_variables]
+
+
+def _restore(model, state):
+    for variable, value in zip(model.non_trainable_variables, state, strict=True):
+        variable.assign(value)
+
+
+def _batches(images, batch_size):
+    count = len(keras.tree.flatten(images)[0])
+    for start in range(0, count, batch_size):
+        yield keras.tree.map_structure(lambda array, i=start: ops.convert_to_tensor(array[i : i + batch_size]), images)
+
+
+@contextlib.contextmanager
+def _watched(layers, see):
+    """Calls `see(layer, inputs, outputs)` after each call of one of `layers`."""
+
+    def watch(layer):
+        call = layer.call
+
+        @functools.wraps(call)
+        def watched(inputs, *args, **kwargs):
+            outputs = call(inputs, *args, **kwargs)
+            see(layer, inputs, outputs)
+            return outputs
+
+        layer.__dict__["call"] = watched
+
+    layers = list(layers)
+    try:
+        for layer in layers:
+            watch(layer)
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("call", None)
+
+
+def _measure(model, batches, training, pairs, seed):
+    """What was seen, by layer, and the outputs."""
+    seen, outputs = {}, []
+
+    def see(layer, inputs, _):
+        if layer not in seen:
+            seen[layer] = NormInput(layer) if isinstance(layer, NORMS) else WeightInput(layer, pairs, seed)
+        seen[layer].add(inputs)
+
+    kinds = WEIGHT_LAYERS if training else (*WEIGHT_LAYERS, NORMS)
+    with _watched([layer for layer in _layers(model) if isinstance(layer, kinds)], see):
+        for batch in batches:
+            outputs.append(_numpy(model(batch, training=training)))
+    return seen, outputs
+
+
+def _accuracy(model, mode, outputs, labels):
+    found = np.concatenate(outputs).argmax(-1) == np.asarray(labels)
+    return {"layer": model.name, "kind": "Model", "mode": mode, "accuracy": found.mean()}
+
+
+def _one_sign(model, images, labels, loss):
+    """By weight layer, the share of neurons where the gradients of a sample's incoming weights all have one sign."""
+    if keras.backend.backend() != "tensorflow":
+        return {}
+    import tensorflow as tf
+
+    calls = []
+    with _watched(
+        [layer for layer in _layers(model) if isinstance(layer, WEIGHT_LAYERS)],
+        lambda layer, inputs, outputs: calls.append((layer, inputs, outputs)),
+    ):
+        batch = next(_batches(images, GRADIENTS))
+        with tf.GradientTape() as tape:
+            value = loss(ops.convert_to_tensor(labels[:GRADIENTS]), model(batch, training=True))
+    gradients = tape.gradient(value, [outputs for _, _, outputs in calls])
+    signs: dict[keras.layers.Layer, list] = {}
+    for (layer, inputs, _), gradient in zip(calls, gradients, strict=True):
+        signs.setdefault(layer, []).append(_signs(layer, inputs, gradient))
+    found = {layer: np.concatenate(of_layer) for layer, of_layer in signs.items()}
+    return {layer: share[~np.isnan(share)].mean() for layer, share in found.items() if not np.isnan(share).all()}
+
+
+def _signs(layer, inputs, gradient):
+    """For each sample and neuron whether its incoming weights' gradients have one sign; nan where all are 0."""
+    import tensorflow as tf
+
+    if gradient is None:  # the loss does not depend on this layer
+        return np.array([np.nan])
+    kernel = layer.weights[0].value
+    neurons = neuron_axes(layer)
+    incoming = tuple(axis for axis in range(-len(kernel.shape), 0) if axis not in neurons)
+    found = []
+    for i in range(len(inputs)):
+        with tf.GradientTape() as tape:
+            tape.watch(kernel)
+            outputs = layer(inputs[i : i + 1])
+        of_sample = _numpy(tape.gradient(outputs, kernel, gradient[i : i + 1]))
+        same = np.all(of_sample >= 0, axis=incoming) | np.all(of_sample <= 0, axis=incoming)
+        found.append(np.where(np.any(of_sample != 0, axis=incoming), same, np.nan).ravel())
+    return np.concatenate(found)

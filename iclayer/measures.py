@@ -1,0 +1,144 @@
+"""Measures of what comes into a layer, batch by batch: in numbers whose memory does not grow."""
+
+import keras
+import numpy as np
+from sklearn.feature_selection import mutual_info_regression
+
+from iclayer.weights import channel_axis
+
+MOST_CHANNELS = 2048  # of wider inputs so many are drawn: their covariance has 32 MiB
+SAMPLES = 1000  # positions from which mutual information is estimated
+
+
+def positions(inputs, axis):
+    """A tensor with its channels in `axis`, as (positions, channels) float64."""
+    array = np.moveaxis(keras.ops.convert_to_numpy(inputs), axis, -1)
+    return array.reshape(-1, array.shape[-1]).astype(np.float64)
+
+
+class Moments:
+    """Mean and variance of channels over batches; with `outer`, their covariance.
+
+    Sums are of what is left of the first batch's mean, so that they lose no digits to it.
+    """
+
+    def __init__(self, outer=False):
+        self.outer = outer
+        self.count = 0
+
+    def add(self, array):
+        """Takes (positions, channels)."""
+        if not self.count:
+            self.origin = array.mean(0)
+            self.sum = np.zeros_like(self.origin)
+            self.squares = np.zeros(2 * self.origin.shape if self.outer else self.origin.shape)
+        self.count += len(array)
+        rest = array - self.origin
+        self.sum += rest.sum(0)
+        self.squares += rest.T @ rest if self.outer else np.einsum("ij,ij->j", rest, rest)
+
+    @property
+    def mean(self):
+        return self.origin + self.sum / self.count
+
+    @property
+    def variance(self):
+        return self.squares / self.count - (self.sum / self.count) ** 2
+
+    @property
+    def covariance(self):
+        return self.squares / self.count - np.outer(self.sum, self.sum) / self.count**2
+
+
+class WeightInput:
+    """Measures the input of a weight layer, call by call."""
+
+    def __init__(self, layer, pairs, seed):
+        self.layer = layer
+        self.moments = Moments(outer=True)
+        self.pairs = pairs
+        self.seed = seed
+        self.random = np.random.default_rng(seed)
+        self.nonnegative = self.count = 0
+        self.samples, self.keys = np.zeros((0, 0)), np.zeros(0)
+
+    def add(self, inputs):
+        array = positions(inputs, channel_axis(self.layer))
+        self.channels = array.shape[-1]
+        if self.channels > MOST_CHANNELS:
+            array = array[:, np.random.default_rng(self.seed).permutation(self.channels)[:MOST_CHANNELS]]
+        self.nonnegative += int(np.count_nonzero(array >= 0))
+        self.count += array.size
+        self._sample(array)
+        self.moments.add(array)
+
+    def _sample(self, array):
+        """Keeps those positions of all so far that have the least random keys: a sample without replacement."""
+        keys = self.random.random(len(array))
+        least = np.argsort(keys)[:SAMPLES]
+        keys, rows = np.concatenate([self.keys, keys[least]]), array[least].astype(np.float32)
+        rows = np.concatenate([self.samples, rows]) if len(self.samples) else rows
+        least = np.argsort(keys)[:SAMPLES]
+        self.keys, self.samples = keys[least], rows[least]
+
+    def row(self):
+        covariance = self.moments.covariance
+        scale = np.sqrt(np.diag(covariance).clip(0))
+        varying = scale > 1e-6 * (np.abs(self.moments.mean) + np.finfo(np.float32).tiny)
+        covariance, scale = covariance[np.ix_(varying, varying)], scale[varying]
+        others = np.abs(covariance / np.outer(scale, scale))[~np.eye(len(scale), dtype=bool)]
+        return {
+            "layer": self.layer.name,
+            "kind": type(self.layer).__name__,
+            "channels": self.channels,
+            "constant": int(np.count_nonzero(~varying)),
+            "mean_abs_correlation": others.mean() if len(others) else np.nan,
+            "max_abs_correlation": others.max() if len(others) else np.nan,
+            **self._information(np.flatnonzero(varying)),
+            "eigenvalue_spread": _spread(covariance),
+            "nonnegative": self.nonnegative / self.count,
+        }
+
+    def _information(self, channels):
+        found = {"mutual_information": np.nan, "mutual_information_shuffled": np.nan}
+        random = np.random.default_rng(self.seed)
+        first, second = np.triu_indices(len(channels), 1)
+        chosen = random.choice(len(first), min(self.pairs, len(first)), replace=False)
+        if len(chosen):
+            pairs = [self.samples[:, channels[[first[i], second[i]]]].T for i in chosen]
+            found["mutual_information"] = np.mean([_information(x, y) for x, y in pairs])
+            found["mutual_information_shuffled"] = np.mean([_information(x, random.permutation(y)) for x, y in pairs])
+        return found
+
+
+class NormInput:
+    """Compares the variance of the input of a batch normalization with its moving variance."""
+
+    def __init__(self, layer):
+        self.layer = layer
+        self.moments = Moments()
+
+    def add(self, inputs):
+        self.moments.add(positions(inputs, self.layer.axis))
+
+    def row(self):
+        moving = keras.ops.convert_to_numpy(self.layer.moving_variance) + self.layer.epsilon
+        ratio = (self.moments.variance + self.layer.epsilon) / moving
+        return {
+            "layer": self.layer.name,
+            "kind": type(self.layer).__name__,
+            "channels": len(ratio),
+            "variance_shift": np.maximum(ratio, 1 / ratio).mean(),
+        }
+
+
+def _information(x, y):
+    return mutual_info_regression(x[:, None], y, random_state=0)[0]
+
+
+def _spread(covariance):
+    if not len(covariance):
+        return np.nan
+    eigenvalues = np.linalg.eigvalsh(covariance)
+    smallest = eigenvalues[0] if eigenvalues[0] > 1e-12 * eigenvalues[-1] else 0.0
+    return eigenvalues[-1] / smallest if smallest else np.inf

@@ -1,0 +1,61 @@
+"""The command that diagnoses a finished run."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+
+import train_cifar
+from training import data, diagnose
+from training.config import DataConfig
+
+OPTIONS = "--config configs/digits.yaml --model.unit relu-ic-conv --model.depth 8 --train.epochs 3 --train.drops [2]"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    assert train_cifar.main([*OPTIONS.split(), "--out", str(out)]) == 0
+    return next(out.glob("*/*/result.json")).parent
+
+
+def test_a_finished_run_is_measured_before_and_after_training(run, capsys):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert diagnose.main([str(run)]) == 0
+    assert str(run / "diagnostics.csv") in capsys.readouterr().out
+    frame = pandas.read_csv(run / "diagnostics.csv")
+    assert list(frame["model"].unique()) == ["initial", "trained"]
+    accuracies = frame.set_index(["model", "mode"])["accuracy"].dropna()
+    result = json.loads((run / "result.json").read_text())
+    assert accuracies["trained", "inference"] == pytest.approx(result["last_accuracy"])
+    assert accuracies["trained", "recomputed"] > accuracies["initial", "recomputed"]
+    convs = frame[(frame["kind"] == "Conv2D") & (frame["model"] == "trained")]
+    assert len(convs) == 2 * len(set(convs["layer"]))
+    assert np.isfinite(convs.loc[convs["mode"] == "training", "one_sign"]).all()
+    assert Image.open(run / "diagnostics.png").size[0] > 1000
+    for path, content in before.items():
+        assert path.read_bytes() == content
+    assert diagnose.main([str(run), "--images", "100"]) == 0
+    again = pandas.read_csv(run / "diagnostics.csv")
+    assert set(again["accuracy"].dropna() * 100) <= set(range(101))
+
+
+def test_what_cannot_be_diagnosed_is_one_line_and_code_2(run, tmp_path, capsys, monkeypatch):
+    def said(*argv):
+        assert diagnose.main([str(part) for part in argv]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    assert "nowhere" in said(tmp_path / "nowhere")
+    assert "--images: expected an int above 1, found 0" in said(run, "--images", 0)
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "checkpoints" / "model.keras").unlink()
+    assert "expected a finished run with" in said(copy)
+    images = data.load(DataConfig("digits"))
+    others = dataclasses.replace(images, train_labels=images.train_labels[::-1])
+    monkeypatch.setattr(data, "load", lambda config: others)
+    assert "expected the images of" in said(run)

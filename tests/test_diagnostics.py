@@ -1,0 +1,239 @@
+"""Diagnostics of networks whose answers are known."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import iclayer
+from iclayer import diagnostics, measures
+from iclayer.diagnostics import diagnose
+
+COUNT = 4000
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def network(*layers, channels=8):
+    """A built model: the layers, then a dense one."""
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((channels,)), *layers, keras.layers.Dense(3, name="last")], name="net")
+
+
+def gaussian(covariance, count=COUNT):
+    """Samples of exactly this covariance."""
+    samples = np.random.default_rng(0).standard_normal((count, len(covariance)))
+    samples -= samples.mean(0)
+    samples = np.linalg.solve(np.linalg.cholesky(np.cov(samples.T, bias=True)), samples.T).T
+    return (samples @ np.linalg.cholesky(covariance).T).astype(np.float32)
+
+
+def of(frame, mode, layer="last"):
+    return frame[(frame["mode"] == mode) & (frame["layer"] == layer)].iloc[0]
+
+
+def test_independent_inputs_are_found_independent():
+    inputs = np.random.default_rng(1).standard_normal((COUNT, 8)).astype(np.float32)
+    row = of(diagnose(network(), inputs), "inference")
+    assert row["channels"] == 8
+    assert row["max_abs_correlation"] < 5 / np.sqrt(COUNT)
+    assert row["mean_abs_correlation"] == pytest.approx(np.sqrt(2 / np.pi / COUNT), rel=0.5)
+    assert row["mutual_information"] == pytest.approx(row["mutual_information_shuffled"], abs=0.02)
+    assert 1 < row["eigenvalue_spread"] < ((1 + np.sqrt(8 / COUNT)) / (1 - np.sqrt(8 / COUNT))) ** 2 * 1.1
+    assert row["nonnegative"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_duplicated_channels_are_found():
+    inputs = gaussian(np.eye(4))[:, [0, 1, 2, 3, 0]]
+    row = of(diagnose(network(channels=5), inputs), "training")
+    assert row["max_abs_correlation"] == pytest.approx(1)
+    assert row["eigenvalue_spread"] == np.inf
+    assert row["mutual_information"] > 0.2
+
+
+@pytest.mark.parametrize("mean", [0, 100])
+def test_eigenvalues_of_a_rotated_gaussian_are_found(mean):
+    eigenvalues = np.array([9.0, 4, 1, 0.5, 0.25, 0.01])
+    rotation = np.linalg.qr(np.random.default_rng(2).standard_normal((6, 6)))[0]
+    covariance = rotation * eigenvalues @ rotation.T
+    frame = diagnose(network(channels=6), gaussian(covariance) + np.float32(mean), batch_size=300)
+    row = of(frame, "inference")
+    assert row["eigenvalue_spread"] == pytest.approx(900, rel=1e-3 if mean else 1e-5)
+    scale = np.sqrt(np.diag(covariance))
+    correlations = np.abs(covariance / np.outer(scale, scale))[~np.eye(6, dtype=bool)]
+    assert row["mean_abs_correlation"] == pytest.approx(correlations.mean(), abs=1e-4)
+    assert row["max_abs_correlation"] == pytest.approx(correlations.max(), abs=1e-4)
+
+
+@pytest.mark.parametrize("correlation", [0.3, 0.6, 0.9])
+def test_mutual_information_of_gaussians_is_found(correlation):
+    row = of(diagnose(network(channels=2), gaussian([[1, correlation], [correlation, 1]])), "inference")
+    assert row["mutual_information"] == pytest.approx(-np.log(1 - correlation**2) / 2, abs=0.08)
+    assert row["mutual_information_shuffled"] < 0.05
+
+
+def test_an_ic_lowers_correlation_by_p_in_training_only():
+    inputs = gaussian([[1, 0.8], [0.8, 1]], 40_000)
+    frame = diagnose(network(iclayer.IC(0.25, momentum=0.0), channels=2), inputs, batch_size=40_000)
+    assert of(frame, "inference")["max_abs_correlation"] == pytest.approx(0.8, abs=1e-4)
+    assert of(frame, "training")["max_abs_correlation"] == pytest.approx(0.75 * 0.8, abs=0.02)
+
+
+def test_relu_inputs_are_nonnegative_and_their_gradients_of_one_sign():
+    inputs, labels = gaussian(np.eye(8)), np.arange(COUNT) % 3
+    frame = diagnose(network(keras.layers.ReLU()), inputs, labels, loss=LOSS)
+    assert of(frame, "training")["nonnegative"] == 1
+    assert of(frame, "training")["one_sign"] == 1
+    small = network(channels=3)
+    frame = diagnose(small, inputs[:, :3], labels, loss=LOSS)
+    first = inputs[: diagnostics.GRADIENTS, :3]
+    assert of(frame, "training")["one_sign"] == (np.all(first > 0, 1) | np.all(first < 0, 1)).mean()
+
+
+def test_gradients_of_convolutions_are_those_of_each_sample_alone():
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(5, 2, activation="relu", name="conv")(inputs)
+    x = keras.layers.DepthwiseConv2D(2, name="depthwise")(x)
+    x = keras.layers.SeparableConv2D(4, 2, name="separable")(x)
+    x = keras.layers.Conv2DTranspose(3, 2, name="transposed")(x)
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(keras.layers.Flatten()(x)))
+    images = np.random.default_rng(0).standard_normal((8, 6, 6, 2)).astype(np.float32)
+    labels = np.arange(8) % 3
+    frame = diagnose(model, images, labels, loss=LOSS)
+    incoming = {"conv": (0, 1, 2), "depthwise": (0, 1), "separable": (0, 1), "transposed": (0, 1, 3), "last": (0,)}
+    for name, axes in incoming.items():
+        shares = []
+        for image, label in zip(images, labels, strict=True):
+            with tf.GradientTape() as tape:
+                value = LOSS(label[None], model(image[None]))
+            gradient = tape.gradient(value, model.get_layer(name).weights[0].value).numpy()
+            some = np.any(gradient != 0, axis=axes)
+            shares += list((np.all(gradient >= 0, axis=axes) | np.all(gradient <= 0, axis=axes))[some])
+        assert of(frame, "training", name)["one_sign"] == pytest.approx(np.mean(shares))
+
+
+def test_a_planted_variance_shift_is_found():
+    norm = keras.layers.BatchNormalization(name="norm", epsilon=1e-9)
+    model = network(norm, channels=4)
+    norm.moving_variance.assign([1.0, 4.0, 0.25, 1.0])
+    row = of(diagnose(model, gaussian(np.eye(4))), "inference", "norm")
+    assert row["variance_shift"] == pytest.approx((1 + 4 + 4 + 1) / 4, rel=1e-4)
+
+
+def test_statistics_are_recomputed_with_dropout_off_and_put_back():
+    norms = [keras.layers.BatchNormalization(name=f"norm{i}") for i in range(2)]
+    layers = [keras.layers.Dropout(0.5, name="dropout"), norms[0], iclayer.IC(0.5, name="ic"), norms[1]]
+    model = network(*layers, channels=4)
+    inputs = gaussian(np.diag([1.0, 4, 9, 16])) + np.float32(3)
+    before = [np.array(variable) for variable in model.variables]
+    with diagnostics.recomputed_statistics(model, inputs, batch_size=COUNT):
+        np.testing.assert_allclose(norms[0].moving_variance, [1, 4, 9, 16], rtol=1e-4)
+        np.testing.assert_allclose(norms[0].moving_mean, [3, 3, 3, 3], rtol=1e-4)
+        np.testing.assert_allclose(layers[2].norm.moving_variance, 1, atol=0.01)
+        np.testing.assert_allclose(norms[1].moving_variance, 1, atol=0.01)
+    assert (layers[0].rate, layers[2].dropout.rate) == (0.5, 0.5)
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_spoiled_statistics_cost_accuracy_and_recomputed_ones_give_it_back():
+    keras.utils.set_random_seed(0)
+    norm = keras.layers.BatchNormalization(name="norm", momentum=0.0)
+    model = network(norm)
+    inputs = gaussian(np.eye(8))
+    model(inputs, training=True)  # momentum 0: the statistics are now those of the inputs
+    labels = np.asarray(model(inputs)).argmax(-1)
+    model.compile(loss=LOSS)
+    norm.moving_mean.assign(np.full(8, 30.0))
+    accuracy = diagnose(model, inputs, labels).set_index(["kind", "mode"])["accuracy"]["Model"]
+    assert accuracy["inference"] < 0.7
+    assert accuracy["recomputed"] > 0.99
+    others = diagnose(model, inputs, labels, statistics=inputs + 30).set_index(["kind", "mode"])["accuracy"]["Model"]
+    assert others["recomputed"] == pytest.approx(accuracy["inference"], abs=0.02)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="subclassed")
+        self.norm = keras.layers.BatchNormalization(name="norm")
+        self.conv = keras.layers.Conv2D(4, 3, name="conv", data_format="channels_first")
+        self.inner = keras.Sequential([keras.layers.Flatten(), iclayer.IC(0.3), keras.layers.Dense(4, name="dense")])
+
+    def call(self, inputs, training=None):
+        x = self.conv(inputs["a"], training=training) + self.conv(inputs["b"], training=training)
+        return self.inner(keras.ops.relu(x), training=training)
+
+
+def test_a_subclassed_model_of_two_inputs_is_measured_and_left_as_it_was():
+    keras.utils.set_random_seed(0)
+    model, random = Subclassed(), np.random.default_rng(0)
+    images = {name: random.standard_normal((20, 3, 5, 5)).astype(np.float32) for name in "ab"}
+    model(images)
+    before = [np.array(variable) for variable in model.variables]
+    frame = diagnose(model, images, np.arange(20) % 4, loss=LOSS, batch_size=8)
+    assert list(frame["layer"]) == ["conv", "dense", "conv", "norm", "dense", "subclassed", "subclassed"]
+    assert of(frame, "training", "conv")["channels"] == 3
+    assert frame["model"].unique() == ["subclassed"]
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert "call" not in vars(model.conv)
+
+
+def test_a_model_that_fails_half_way_is_left_as_it_was():
+    model = network(keras.layers.BatchNormalization(), keras.layers.Dropout(0.5))
+    before = [np.array(variable) for variable in model.variables]
+    with pytest.raises(ValueError):  # whatever Keras says of a second batch of another shape
+        diagnose(model, [np.zeros(8, np.float32)] * 64 + [np.zeros(7, np.float32)] * 64)
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert not any("call" in vars(layer) for layer in model.layers)
+
+
+def test_one_seed_draws_the_same_and_constant_channels_are_counted():
+    inputs = gaussian(np.eye(8))
+    inputs[:, 2] = 5
+    frames = [diagnose(network(), inputs, seed=4) for _ in range(2)]
+    assert frames[0].equals(frames[1])
+    assert (frames[0]["constant"] == 1).all()
+    assert np.isfinite(frames[0]["eigenvalue_spread"]).all()
+
+
+def test_of_very_wide_inputs_some_channels_are_drawn(monkeypatch):
+    monkeypatch.setattr(measures, "MOST_CHANNELS", 16)
+    row = of(diagnose(network(channels=100), gaussian(np.eye(100))), "inference")
+    assert row["channels"] == 100
+    assert row["eigenvalue_spread"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_figure_has_a_panel_for_each_measure_and_a_line_for_each_model_and_mode():
+    frames = [diagnose(network(keras.layers.BatchNormalization()), gaussian(np.eye(8))) for _ in range(2)]
+    frames[1]["model"] = "other"
+    frames[1].loc[0, "eigenvalue_spread"] = np.inf
+    drawn = diagnostics.figure(diagnostics.pd.concat(frames))
+    panels = {panel.get_ylabel(): panel for panel in drawn.axes if panel.get_ylabel()}
+    assert set(panels) == set(diagnostics.MEASURES.values())
+    assert all(panel.get_xlabel() for panel in panels.values())
+    lines = panels[diagnostics.MEASURES["eigenvalue_spread"]].lines
+    assert len(lines) == 4
+    assert all(np.isfinite(line.get_ydata()).all() for line in lines)
+    assert {text.get_text() for text in drawn.axes[-1].get_legend().get_texts()} >= {"net", "other"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"model": "ResNet50"}, "model"),
+        ({"model": keras.Sequential([keras.layers.Dense(2)])}, "model"),
+        ({"model": keras.Sequential([keras.Input((8,)), keras.layers.ReLU()])}, "model"),
+        ({"images": np.zeros((1, 8))}, "images"),
+        ({"images": [np.zeros((4, 8)), np.zeros((5, 8))]}, "images"),
+        ({"labels": [0, 1]}, "labels"),
+        ({"labels": np.zeros(6)}, "loss"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"pairs": 1.5}, "pairs"),
+    ],
+)
+def test_arguments_that_are_not_valid_are_named(arguments, argument):
+    given = {"model": network(), "images": np.zeros((6, 8), np.float32), **arguments}
+    with pytest.raises(ValueError, match=rf"argument `{argument}`\. Expected .* Received: "):
+        diagnose(given.pop("model"), given.pop("images"), **given)

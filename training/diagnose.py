@@ -1,0 +1,80 @@
+"""Diagnostics of a finished run: what reaches its weight layers before and after training.
+
+python -m training.diagnose RUN_DIR [--data_dir DIR] [--images 10000]
+"""
+
+import argparse
+import io
+import pathlib
+import sys
+
+from training.errors import UserError
+from training.quiet import import_keras
+
+
+def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
+    """Writes diagnostics.csv and diagnostics.png into a run directory.
+
+    The images are the first `count` test images. The statistics that accuracies are compared on are recomputed from as
+    many training images of the run's first batches, as augmented there.
+
+    Raises:
+        UserError: the run is not a finished one of train_cifar.py, its data are not to be had, or the files cannot be
+            written.
+    """
+    import numpy as np
+    import pandas
+
+    from iclayer.diagnostics import diagnose, figure
+    from training import config, data, files, records
+    from training.imagenet import PhotoSet
+    from training.run import build
+
+    trained = directory / "checkpoints" / "model.keras"
+    record = records.read(directory)
+    if record.status != "finished" or not trained.exists():
+        raise UserError(f"{directory}: expected a finished run with {trained}, found {record.status}")
+    given = ["--data.data_dir", data_dir] if data_dir else []
+    ((run,), _) = config.load(["--config", str(directory / "config.yaml"), *given])
+    images = data.load(run.config.data)
+    if isinstance(images, PhotoSet):
+        raise UserError(f"{directory}: expected a run of train_cifar.py, found one on {images.name}")
+    if images.sha256 != record.environment["images_sha256"]:
+        raise UserError(f"data.data_dir: expected the images of {directory}, found others")
+    batches = images.batches(run.config.train.global_batch_size, run.config.seed, run.config.data.augment)
+    steps = min(-(-count // batches.batch_size), batches.steps_per_epoch)
+    training = np.concatenate([batches(step)[0] for step in range(steps)])
+    tests, labels = images.normalize(images.test_images[:count]), images.test_labels[:count]
+    model = build(run.config, images)
+    frames = {"initial": diagnose(model, tests, labels, statistics=training)}
+    model.load_weights(trained)
+    frames["trained"] = diagnose(model, tests, labels, statistics=training)
+    frame = pandas.concat([frame.assign(model=name) for name, frame in frames.items()])
+    drawing = io.BytesIO()
+    figure(frame).savefig(drawing, format="png", dpi=120)
+    files.replace(directory / "diagnostics.csv", frame.to_csv(index=False, float_format="%.6g"))
+    files.replace(directory / "diagnostics.png", drawing.getvalue())
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.diagnose", description="What reaches the weight layers of a finished run."
+    )
+    parser.add_argument("run", type=pathlib.Path, help="run directory, with its checkpoints")
+    parser.add_argument("--data_dir", help="folder of the prepared data set; default: that of the run")
+    parser.add_argument("--images", type=int, default=10_000, help="how many test images; default: 10000")
+    options = parser.parse_args(argv)
+    try:
+        import_keras()
+        if options.images < 2:
+            raise UserError(f"--images: expected an int above 1, found {options.images}")
+        write(options.run, options.data_dir, options.images)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.run / 'diagnostics.csv'} and diagnostics.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
