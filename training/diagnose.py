@@ -4,6 +4,7 @@ python -m training.diagnose RUN_DIR [--data_dir DIR] [--images 10000]
 """
 
 import argparse
+import functools
 import io
 import pathlib
 import sys
@@ -46,10 +47,10 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     training = np.concatenate([batches(step)[0] for step in range(steps)])
     tests, labels = images.normalize(images.test_images[:count]), images.test_labels[:count]
     model = build(run.config, images)
-    frames = {"initial": diagnose(model, tests, labels, statistics=training)}
+    measure = functools.partial(diagnose, model, tests, labels, statistics=training)
+    initial = measure()
     model.load_weights(trained)
-    frames["trained"] = diagnose(model, tests, labels, statistics=training)
-    frame = pandas.concat([frame.assign(model=name) for name, frame in frames.items()])
+    frame = pandas.concat([initial.assign(model="initial"), measure().assign(model="trained")])
     drawing = io.BytesIO()
     figure(frame).savefig(drawing, format="png", dpi=120)
     files.replace(directory / "diagnostics.csv", frame.to_csv(index=False, float_format="%.6g"))
