@@ -47,8 +47,9 @@ def diagnose(
     """Measures the input of every weight layer, every batch normalization, and the accuracy of a model.
 
     The model is run batch by batch in training mode (statistics of the batch, dropout) and in inference mode, and is
-    left as it was. Positions of feature maps are samples. The memory needed is that of a forward pass of a batch, of a
-    backward pass of 16 images, and of the covariances of one mode.
+    left as it was. Positions of feature maps are samples, of which at most 4,096 a batch are drawn for weight layers.
+    The memory needed is that of a forward pass of a batch, of a backward pass of 16 images, and of the covariances of
+    one mode.
 
     Args:
         model: any built `keras.Model`, functional or subclassed, of one output.

@@ -7,13 +7,14 @@ from sklearn.feature_selection import mutual_info_regression
 from iclayer.weights import channel_axis
 
 MOST_CHANNELS = 2048  # of wider inputs so many are drawn: their covariance has 32 MiB
+MOST_POSITIONS = 4096  # of a batch with more so many are drawn
 SAMPLES = 1000  # positions from which mutual information is estimated
 
 
 def positions(inputs, axis):
-    """A tensor with its channels in `axis`, as (positions, channels) float64."""
+    """A tensor with its channels in `axis`, as (positions, channels)."""
     array = np.moveaxis(keras.ops.convert_to_numpy(inputs), axis, -1)
-    return array.reshape(-1, array.shape[-1]).astype(np.float64)
+    return array.reshape(-1, array.shape[-1])
 
 
 class Moments:
@@ -28,6 +29,7 @@ class Moments:
 
     def add(self, array):
         """Takes (positions, channels)."""
+        array = array.astype(np.float64)
         if not self.count:
             self.origin = array.mean(0)
             self.sum = np.zeros_like(self.origin)
@@ -65,6 +67,8 @@ class WeightInput:
     def add(self, inputs):
         array = positions(inputs, channel_axis(self.layer))
         self.channels = array.shape[-1]
+        if len(array) > MOST_POSITIONS:
+            array = array[self.random.choice(len(array), MOST_POSITIONS, replace=False)]
         if self.channels > MOST_CHANNELS:
             array = array[:, np.random.default_rng(self.seed).permutation(self.channels)[:MOST_CHANNELS]]
         self.nonnegative += int(np.count_nonzero(array >= 0))
@@ -76,7 +80,7 @@ class WeightInput:
         """Keeps those positions of all so far that have the least random keys: a sample without replacement."""
         keys = self.random.random(len(array))
         least = np.argsort(keys)[:SAMPLES]
-        keys, rows = np.concatenate([self.keys, keys[least]]), array[least].astype(np.float32)
+        keys, rows = np.concatenate([self.keys, keys[least]]), array[least]
         rows = np.concatenate([self.samples, rows]) if len(self.samples) else rows
         least = np.argsort(keys)[:SAMPLES]
         self.keys, self.samples = keys[least], rows[least]

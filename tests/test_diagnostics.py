@@ -74,7 +74,7 @@ def test_mutual_information_of_gaussians_is_found(correlation):
 def test_an_ic_lowers_correlation_by_p_in_training_only():
     inputs = gaussian([[1, 0.8], [0.8, 1]], 40_000)
     frame = diagnose(network(iclayer.IC(0.25, momentum=0.0), channels=2), inputs, batch_size=40_000)
-    assert of(frame, "inference")["max_abs_correlation"] == pytest.approx(0.8, abs=1e-4)
+    assert of(frame, "inference")["max_abs_correlation"] == pytest.approx(0.8, abs=0.02)
     assert of(frame, "training")["max_abs_correlation"] == pytest.approx(0.75 * 0.8, abs=0.02)
 
 
