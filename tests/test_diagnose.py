@@ -1,7 +1,6 @@
 """The command that diagnoses a finished run."""
 
 import dataclasses
-import json
 import shutil
 
 import keras
@@ -27,29 +26,29 @@ def run(tmp_path_factory):
 
 def test_a_finished_run_is_measured_before_and_after_training(run, capsys):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert diagnose.main([str(run)]) == 0
+    assert diagnose.main([str(run), "--images", "200"]) == 0
     assert str(run / "diagnostics.csv") in capsys.readouterr().out
     frame = pandas.read_csv(run / "diagnostics.csv")
     assert list(frame["model"].unique()) == ["initial", "trained"]
     accuracies = frame.set_index(["model", "mode"])["accuracy"].dropna()
-    result = json.loads((run / "result.json").read_text())
-    assert accuracies["trained", "inference"] == pytest.approx(result["last_accuracy"])
     images = data.load(DataConfig("digits"))
     batches = images.batches(64, seed=0, augment=True)
-    training = np.concatenate([batches(step)[0] for step in range(batches.steps_per_epoch)])
+    training = np.concatenate([batches(step)[0] for step in range(4)])  # 200 images or more
     model = keras.saving.load_model(run / "checkpoints" / "model.keras")
+    tests, labels = images.normalize(images.test_images[:200]), images.test_labels[:200]
+
+    def accuracy():
+        return (np.asarray(model(tests)).argmax(-1) == labels).mean()
+
+    assert accuracies["trained", "inference"] == pytest.approx(accuracy())
     with recomputed_statistics(model, training):
-        found = np.asarray(model(images.normalize(images.test_images))).argmax(-1) == images.test_labels
-    assert accuracies["trained", "recomputed"] == pytest.approx(found.mean())
+        assert accuracies["trained", "recomputed"] == pytest.approx(accuracy())
     convs = frame[(frame["kind"] == "Conv2D") & (frame["model"] == "trained")]
     assert len(convs) == 2 * len(set(convs["layer"]))
     assert np.isfinite(convs.loc[convs["mode"] == "training", "one_sign"]).all()
     assert Image.open(run / "diagnostics.png").size[0] > 1000
     for path, content in before.items():
         assert path.read_bytes() == content
-    assert diagnose.main([str(run), "--images", "100"]) == 0
-    again = pandas.read_csv(run / "diagnostics.csv")
-    assert set(again["accuracy"].dropna() * 100) <= set(range(101))
 
 
 def test_what_cannot_be_diagnosed_is_one_line_and_code_2(run, tmp_path, capsys, monkeypatch):

@@ -177,7 +177,7 @@ def test_files_that_are_cut_off_or_missing_are_refused(prepare, tmp_path):
         data.load(DataConfig("imagenet2012", str(tmp_path)))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1), split=st.sampled_from(["train", "validation"]), worker=st.sampled_from([0, 1]))
 def test_a_record_with_a_changed_byte_is_never_skipped_and_its_file_is_named(damaged, place, split, worker):
     images, contents = damaged

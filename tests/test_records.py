@@ -32,7 +32,7 @@ def mutations(content: bytes):
 
 
 @pytest.mark.parametrize(
-    ("name", "examples"), [("history.csv", 500), ("result.json", 500), ("config.yaml", 100), ("env.json", 100)]
+    ("name", "examples"), [("history.csv", 150), ("result.json", 150), ("config.yaml", 50), ("env.json", 50)]
 )
 def test_a_changed_file_of_a_finished_run_is_refused_or_says_the_same(name, examples, copy):
     content = (SOURCE / name).read_bytes()
