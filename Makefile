@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SPEED := $(BIN)/python benchmarks/training_speed.py --out benchmarks/results/training.jsonl --torch_python .venv-torch/bin/python
 
-.PHONY: demo test test-distribute test-jax test-torch lint bench clean
+.PHONY: demo test coverage test-distribute test-jax test-torch lint bench clean
 
 .venv/installed: requirements.txt
 	@echo "Setting up .venv with $$($(PYTHON) --version) and the packages of requirements.txt ..."
@@ -24,9 +24,11 @@ demo: .venv/installed
 	@echo "Training ResNet-14 on handwritten digits: the baseline and the three units, about two minutes ..."
 	$(BIN)/python train_cifar.py --config configs/digits.yaml
 
-test: .venv/installed
-	@echo "Running the tests, about five minutes on 2 cores ..."
-	$(BIN)/python -m pytest --nbmake -n 2 --dist loadfile --ignore tests/test_distribute.py --cov=iclayer --cov=models --cov=training
+# Coverage takes a third longer.
+test coverage: .venv/installed
+	@echo "Running the tests, about six minutes on 2 cores ..."
+	$(BIN)/python -m pytest --nbmake -n 2 --dist loadfile --ignore tests/test_distribute.py \
+		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training)
 
 test-distribute: .venv/installed
 	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores ..."

@@ -55,10 +55,13 @@ def insert_ic(model, rate=0.05, replace_norm=False):
         if isinstance(layer, keras.Model):
             return insert_ic(layer, rate, replace_norm)
         _check(layer)
-        copies.append((layer, layer.__class__.from_config(layer.get_config())))
+        unsafe = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}  # it is the user's own code
+        copies.append((layer, layer.__class__.from_config(layer.get_config(), **unsafe)))
         return copies[-1][1]
 
     def call(layer, *args, **kwargs):
+        if not args and "inputs" in kwargs:
+            args = (kwargs.pop("inputs"),)
         if replace_norm and isinstance(layer, keras.layers.BatchNormalization):
             return args[0]
         if isinstance(layer, WEIGHT_LAYERS) and not isinstance(args[0]._keras_history.operation, IC):
