@@ -26,7 +26,7 @@ demo: .venv/installed
 
 # Coverage takes a third longer.
 test coverage: .venv/installed
-	@echo "Running the tests, about six minutes on 2 cores ..."
+	@echo "Running the tests, about five minutes on 2 cores ..."
 	$(BIN)/python -m pytest --nbmake -n 2 --dist loadfile --ignore tests/test_distribute.py \
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 from typing import Any
 
 import keras
@@ -151,11 +152,9 @@ def figure(frame) -> matplotlib.figure.Figure:
     drawn = matplotlib.figure.Figure(figsize=(12, 6.5), layout="constrained")
     *panels, legend = drawn.subplots(2, 4).ravel()
     names = list(frame["model"].unique())
+    colors, markers = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(names))), itertools.cycle("osD^vP*X<>p")
     styles = [
-        {"color": color, "marker": marker, "markersize": 4}
-        for color, marker in zip(
-            matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(names))), "osD^vP*X<>p", strict=False
-        )
+        {"color": color, "marker": marker, "markersize": 4} for color, marker in zip(colors, markers, strict=False)
     ]
     for panel, (measure, label) in zip(panels, MEASURES.items(), strict=True):
         panel.set(xlabel="layer, counted from the input", ylabel=label)

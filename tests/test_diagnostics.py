@@ -226,17 +226,18 @@ def test_of_very_wide_inputs_some_channels_are_drawn(monkeypatch):
 
 
 def test_a_figure_has_a_panel_for_each_measure_and_a_line_for_each_model_and_mode():
-    frames = [diagnose(network(keras.layers.BatchNormalization()), gaussian(np.eye(8))) for _ in range(2)]
-    frames[1]["model"] = "other"
+    frame = diagnose(network(keras.layers.BatchNormalization()), gaussian(np.eye(8)))
+    names = {f"network {i}" for i in range(13)}
+    frames = [frame.assign(model=name) for name in names]
     frames[1].loc[0, "eigenvalue_spread"] = np.inf
     drawn = diagnostics.figure(diagnostics.pd.concat(frames))
     panels = {panel.get_ylabel(): panel for panel in drawn.axes if panel.get_ylabel()}
     assert set(panels) == set(diagnostics.MEASURES.values())
     assert all(panel.get_xlabel() for panel in panels.values())
     lines = panels[diagnostics.MEASURES["eigenvalue_spread"]].lines
-    assert len(lines) == 4
+    assert len(lines) == 2 * len(names)
     assert all(np.isfinite(line.get_ydata()).all() for line in lines)
-    assert {text.get_text() for text in drawn.axes[-1].get_legend().get_texts()} >= {"net", "other"}
+    assert {text.get_text() for text in drawn.axes[-1].get_legend().get_texts()} >= names
 
 
 @pytest.mark.parametrize(
