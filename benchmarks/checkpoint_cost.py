@@ -20,7 +20,7 @@ from training.quiet import import_keras
 
 import_keras()
 
-from training import config, records, run  # noqa: E402
+from training import cli, records, run  # noqa: E402
 from training.data import ImageSet  # noqa: E402
 from training.interrupt import Interruption  # noqa: E402
 
@@ -46,7 +46,7 @@ def main() -> None:
 
     run.Recorder = Timed
     with tempfile.TemporaryDirectory() as out, Interruption() as interruption:
-        (one,), _ = config.load(["--out", out, "--model.depth", arguments.depth, "--train.epochs", "5"])
+        (one,), _ = cli.load(["--out", out, "--model.depth", arguments.depth, "--train.epochs", "5"])
         one.checkpoints.mkdir(parents=True)
         run.train(one, image_set, None, interruption)
         epoch = statistics.median(records.read_history(one.directory)["seconds"].iloc[1:])

@@ -20,7 +20,7 @@ from training.quiet import import_keras
 
 import_keras()
 
-from training import config, run  # noqa: E402
+from training import cli, run  # noqa: E402
 from training.data import Batches, ImageSet  # noqa: E402
 
 COUNT, BATCH = 50_000, 64
@@ -42,7 +42,7 @@ def one_core(batches: Batches, steps: int) -> list[float]:
 
 def waiting(batches: Batches, depth: str, steps: int) -> float:
     """The part of the time of `steps` steps of training that passes before their batches are there."""
-    (one,), _ = config.load(["--model.depth", depth])
+    (one,), _ = cli.load(["--model.depth", depth])
     model = run.build(one.config, batches.images)
     source = iter(batches.stream(0, steps + 3))
     for _ in range(3):

@@ -23,7 +23,7 @@ import turns  # noqa: E402
 
 from iclayer import fused  # noqa: E402
 from models import UNITS  # noqa: E402
-from training import config, optimizer, records, run  # noqa: E402
+from training import cli, optimizer, records, run  # noqa: E402
 from training.data import ImageSet  # noqa: E402
 
 TURNS = 1000  # more than anyone takes
@@ -92,7 +92,7 @@ def main() -> None:
         optimizer.build = lambda train, variables: keras.optimizers.Adam(train.learning_rate)
     keys = f"--model.depth {wanted.depth} --model.bottleneck {wanted.bottleneck} --train.precision {wanted.precision}"
     keys += " " + OPTIONS.get(wanted.way, "")
-    (one,), _ = config.load([*keys.split(), "--model.unit", unit(wanted)])
+    (one,), _ = cli.load([*keys.split(), "--model.unit", unit(wanted)])
     count, values = wanted.steps * wanted.batch, np.random.default_rng(0)
     images, labels = values.integers(0, 256, (count, 32, 32, 3), np.uint8), values.integers(0, 10, count, np.int32)
     image_set = ImageSet("cifar10", images, labels, images, labels, 10)

@@ -15,7 +15,7 @@ import_keras()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from training import config, data, run, strategy  # noqa: E402
+from training import cli, data, run, strategy  # noqa: E402
 
 STEPS = 8
 OPTIONS = "--data.name digits --model.depth 8 --model.rate 0"
@@ -31,7 +31,7 @@ class Losses(keras.callbacks.Callback):
 
 def train(options, stored):
     """The losses, and the model; its first weights are those of `stored`, or go there."""
-    (one,), _ = config.load([*OPTIONS.split(), *options.split()])
+    (one,), _ = cli.load([*OPTIONS.split(), *options.split()])
     images = data.load(one.config.data)
     devices = strategy.start(strategy.choose(one.config.train))
     strategy.check(one.config, images.train_count, devices)

@@ -17,7 +17,7 @@ import tensorflow as tf  # noqa: E402
 from two_devices import two_cpus  # noqa: E402
 
 import iclayer  # noqa: E402
-from training import config, run, strategy  # noqa: E402
+from training import cli, run, strategy  # noqa: E402
 from training.data import ImageSet  # noqa: E402
 
 STEPS = 8
@@ -51,7 +51,7 @@ def train(network, rate, devices, synchronized):
     """A model after an epoch of STEPS steps, and the history."""
     images = image_set(Bytes if network == "imagenet" else ImageSet, tests=37)
     options = f"{OPTIONS} {NETWORKS[network]} {rate}"
-    (one,), _ = config.load(options.split(), SCRIPTS[network])
+    (one,), _ = cli.load(options.split(), SCRIPTS[network])
     model = run.build(one.config, images, devices)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):

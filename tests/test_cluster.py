@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import cluster, strategy
-from training.config import load
+from training.cli import load
 from training.errors import UserError
 
 

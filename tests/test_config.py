@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import train_cifar
-from training import config
+from training import cli, config
 from training.errors import UserError
 
 CONFIGS = sorted(pathlib.Path("configs").glob("*.yaml"))
 
 
 def directories(argv):
-    return [str(run.directory) for run in config.load(argv)[0]]
+    return [str(run.directory) for run in cli.load(argv)[0]]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_grid_is_the_product_and_its_values_name_the_runs(grid):
 
 
 def test_a_key_on_the_command_line_leaves_the_grid(grid):
-    (run,), _ = config.load(
+    (run,), _ = cli.load(
         ["--config", grid, "--model", '{"bottleneck": true}', "--model.depth=29", "--model.unit", "li2018", "--seed=4"]
     )
     assert str(run.directory) == "runs/grid/resnet-b-29-li2018-seed4"
@@ -61,7 +61,7 @@ def test_a_list_of_grids_is_their_union(tmp_path):
 
 
 def test_without_a_config_the_defaults_are_the_papers():
-    (run,), _ = config.load([])
+    (run,), _ = cli.load([])
     train, model = run.config.train, run.config.model
     assert (train.optimizer, train.global_batch_size, train.epochs) == ("adam", 64, 200)
     assert (train.learning_rate, train.drops, model.rate) == (0.001, [80, 120, 160], 0.05)
@@ -70,7 +70,7 @@ def test_without_a_config_the_defaults_are_the_papers():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_and_says_source_command_cost_and_expectation(path):
-    runs, _ = config.load(["--config", str(path)])
+    runs, _ = cli.load(["--config", str(path)])
     assert len({run.directory for run in runs}) == len(runs)
     for word in ("# Source", "# Command", "# Cost", "# Expect"):
         assert word in path.read_text()
@@ -81,7 +81,7 @@ def test_table_1_has_its_32_cells():
     cells = [
         run.config
         for name in ("cifar10", "cifar100")
-        for run in config.load(["--config", f"configs/table1-{name}.yaml"])[0]
+        for run in cli.load(["--config", f"configs/table1-{name}.yaml"])[0]
     ]
     table = pathlib.Path("results/paper_table1.csv").read_text().splitlines()[1:]
     printed = {(data, *row.split(",")[:3]) for row in table for data in ("cifar10", "cifar100")}
@@ -100,7 +100,7 @@ def test_print_config_prints_what_would_run_and_it_can_be_run_again(grid, tmp_pa
     assert [document["model"]["unit"] for document in documents] == ["baseline", "conv bn | relu"]
     again = tmp_path / "again.yaml"
     again.write_text(yaml.safe_dump(documents[1]))
-    assert config.load(["--config", str(again)])[0][0].config.to_dict() == documents[1]
+    assert cli.load(["--config", str(again)])[0][0].config.to_dict() == documents[1]
     assert not pathlib.Path("runs/grid").exists()
 
 
@@ -158,7 +158,7 @@ def fuzzed(tmp_path_factory):
 def loads_or_complains(argv):
     """The configs, or None after a complaint of one line."""
     try:
-        return [run.config.to_dict() for run in config.load(argv)[0]]
+        return [run.config.to_dict() for run in cli.load(argv)[0]]
     except UserError as error:
         assert str(error)
         assert "\n" not in str(error)

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from training import records, tables
-from training.config import Run, load
+from training.cli import load
+from training.config import Run
 from training.errors import UserError
 
 SOURCE = pathlib.Path("results/digits/relu-ic-conv-seed0")

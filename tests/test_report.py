@@ -6,7 +6,7 @@ import shutil
 import pandas
 import pytest
 
-from training import analysis, config, curves, records, report, tables
+from training import analysis, cli, curves, records, report, tables
 
 UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
 EPOCHS = 12
@@ -14,7 +14,7 @@ EPOCHS = 12
 
 def write_run(out, accuracies, options="", status="finished", seconds=2.0, name="digits", images_sha256="0"):
     """A run directory as training writes it, with these test accuracies."""
-    (run,), _ = config.load(["--config", f"configs/{name}.yaml", "--out", str(out), *options.split()])
+    (run,), _ = cli.load(["--config", f"configs/{name}.yaml", "--out", str(out), *options.split()])
     run.checkpoints.mkdir(parents=True)
     records.start(run, 0, images_sha256)
     rows = [

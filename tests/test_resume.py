@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks import kill_and_resume, table1_slice
-from training import config, data, grid, records, run
+from training import cli, data, grid, records, run
 from training.lock import Lock
 
 RUN = "digits/relu-ic-conv-seed0"
@@ -323,6 +323,6 @@ def test_the_slices_come_in_the_order_that_answers_most_and_are_the_cells_of_tab
     ]
     assert cells[32][0] == "table1-cifar10/resnet-110-baseline-seed1"
     for name, options in cells:
-        (run,), _ = config.load([*options.split(), "--out", "there"])
+        (run,), _ = cli.load([*options.split(), "--out", "there"])
         assert run.directory == pathlib.Path("there") / name
         assert run.config.train.epochs == 200

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from training import run
-from training.config import DataConfig, TrainConfig, load
+from training.cli import load
+from training.config import DataConfig, TrainConfig
 from training.data import load as load_data
 
 

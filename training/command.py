@@ -10,11 +10,11 @@ def main(argv: list[str], script: str) -> int:
     """Runs `script`, one of `training.config.DEFAULTS`, and returns its exit code."""
     try:
         import_keras()
-        from training import config, grid
+        from training import cli, grid
 
-        runs, only_print = config.load(argv, script)
+        runs, only_print = cli.load(argv, script)
         if only_print:
-            print(config.dump(runs), end="")
+            print(cli.dump(runs), end="")
             return 0
         return grid.run_all(runs)
     except KeyboardInterrupt:

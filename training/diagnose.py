@@ -27,7 +27,7 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     import pandas
 
     from iclayer.diagnostics import diagnose, figure
-    from training import config, data, files, records
+    from training import cli, data, files, records
     from training.imagenet import PhotoSet
     from training.run import build
 
@@ -36,7 +36,7 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     if record.status != "finished" or not trained.exists():
         raise UserError(f"{directory}: expected a finished run with {trained}, found {record.status}")
     given = ["--data.data_dir", data_dir] if data_dir else []
-    ((run,), _) = config.load(["--config", str(directory / "config.yaml"), *given])
+    ((run,), _) = cli.load(["--config", str(directory / "config.yaml"), *given])
     images = data.load(run.config.data)
     if isinstance(images, PhotoSet):
         raise UserError(f"{directory}: expected a run of train_cifar.py, found one on {images.name}")

@@ -1,6 +1,7 @@
 """Mistakes that a user can make."""
 
 import re
+from typing import Any
 
 
 class UserError(Exception):
@@ -16,3 +17,9 @@ def reason(error: Exception) -> str:
     text = re.sub(r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*", "", str(error))  # names of operations
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(where)]
     return lines[0] if lines else type(error).__name__
+
+
+def require(key: str, value: Any, valid: bool, expected: str) -> None:
+    """Raises a UserError that names the key, what was expected and what was found."""
+    if not valid:
+        raise UserError(f"{key}: expected {expected}, found {value}")

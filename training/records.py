@@ -20,7 +20,8 @@ import pandas
 import yaml
 
 from training import files
-from training.config import Config, Run, defaults, flatten, parse
+from training.cli import parse
+from training.config import Config, Run, defaults, flatten
 from training.errors import UserError
 
 COLUMNS = (
