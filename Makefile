@@ -39,8 +39,9 @@ test-jax test-torch: test-%: .venv/installed .venv-%/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-$*.txt $*
 	$(BIN)/python -m pytest tests/test_backends.py -n 2 -k $*
-	@echo "Training, killing and resuming without TensorFlow ..."
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_resume.py -k kills
+	@echo "Training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
+		-k "kills or dense or planted or spoiled"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -66,11 +66,14 @@ def diagnose(
         A DataFrame of a row for each layer and mode ("training", "inference"), in the order in which the layers are
         called, and of one for the model in inference and with statistics that are "recomputed" with dropout off:
 
-        model, layer, kind, mode: the names, the class of the layer ("Model" for the model's), the mode.
+        model, layer, kind, mode: the names (a path where a layer is in another), the class of the layer ("Model" for
+            the model's), the mode.
         channels: of the input; `constant` of them do not vary, and are left out of correlations and eigenvalues.
         mean_abs_correlation, max_abs_correlation: between channels (3.2).
         mutual_information: nats, of pairs of channels (3.1), by nearest neighbours (Kraskov et al. 2004) on 1,000
-            positions; `mutual_information_shuffled`, of the same pairs made independent, is the estimator's bias.
+            positions, at most 250 of a batch and each batch by itself: between batches, a batch's statistics tell one
+            channel what another one is. `mutual_information_shuffled`, of the same pairs made independent, is the
+            estimator's bias, 0.05 where a batch has 64 positions.
         eigenvalue_spread: of the covariance, largest by smallest (section 2); infinite where it is singular.
         nonnegative: share of inputs that are 0 or above (5.1).
         one_sign: share of neurons whose incoming weights' gradients by a sample all have one sign (5.1), among those
@@ -89,7 +92,9 @@ def diagnose(
     try:
         for mode in ("training", "inference"):
             seen, outputs = _measure(model, batches(images), mode == "training", pairs, seed)
-            rows |= {(mode, layer): {"mode": mode, **measured.row()} for layer, measured in seen.items()}
+            for layer, measured in seen.items():
+                path = layer.path.removeprefix(f"{model.name}/")
+                rows[mode, layer] = {"layer": path, "mode": mode, **measured.row()}
             _restore(model, state)
         if labels is not None:
             for layer, share in _one_sign(model, images, labels, loss).items():

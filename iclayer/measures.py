@@ -9,6 +9,7 @@ from iclayer.weights import channel_axis
 MOST_CHANNELS = 2048  # of wider inputs so many are drawn: their covariance has 32 MiB
 MOST_POSITIONS = 4096  # of a batch with more so many are drawn
 SAMPLES = 1000  # positions from which mutual information is estimated
+SAMPLES_A_BATCH = 250
 
 
 def positions(inputs, axis):
@@ -62,7 +63,7 @@ class WeightInput:
         self.seed = seed
         self.random = np.random.default_rng(seed)
         self.nonnegative = self.count = 0
-        self.samples, self.keys = np.zeros((0, 0)), np.zeros(0)
+        self.samples: list[tuple[float, np.ndarray]] = []  # a random key of each batch, and positions of it
 
     def add(self, inputs):
         array = positions(inputs, channel_axis(self.layer))
@@ -77,13 +78,15 @@ class WeightInput:
         self.moments.add(array)
 
     def _sample(self, array):
-        """Keeps those positions of all so far that have the least random keys: a sample without replacement."""
-        keys = self.random.random(len(array))
-        least = np.argsort(keys)[:SAMPLES]
-        keys, rows = np.concatenate([self.keys, keys[least]]), array[least]
-        rows = np.concatenate([self.samples, rows]) if len(self.samples) else rows
-        least = np.argsort(keys)[:SAMPLES]
-        self.keys, self.samples = keys[least], rows[least]
+        """Keeps positions of those batches of all so far that have the least random keys, `SAMPLES` in all.
+
+        Batches stay apart: a normalization by the batch maps a ReLU's zeros to a number that tells the batch, and so
+        tells one channel what another one is.
+        """
+        drawn = array[self.random.choice(len(array), min(len(array), SAMPLES_A_BATCH), replace=False)]
+        samples = sorted([*self.samples, (self.random.random(), drawn)], key=lambda sample: sample[0])
+        counts = np.cumsum([len(rows) for _, rows in samples])
+        self.samples = samples[: 1 + np.count_nonzero(counts < SAMPLES)]
 
     def row(self):
         covariance = self.moments.covariance
@@ -92,7 +95,6 @@ class WeightInput:
         covariance, scale = covariance[np.ix_(varying, varying)], scale[varying]
         others = np.abs(covariance / np.outer(scale, scale))[~np.eye(len(scale), dtype=bool)]
         return {
-            "layer": self.layer.name,
             "kind": type(self.layer).__name__,
             "channels": self.channels,
             "constant": int(np.count_nonzero(~varying)),
@@ -109,9 +111,13 @@ class WeightInput:
         first, second = np.triu_indices(len(channels), 1)
         chosen = random.choice(len(first), min(self.pairs, len(first)), replace=False)
         if len(chosen):
-            pairs = [self.samples[:, channels[[first[i], second[i]]]].T for i in chosen]
-            found["mutual_information"] = np.mean([_information(x, y) for x, y in pairs])
-            found["mutual_information_shuffled"] = np.mean([_information(x, random.permutation(y)) for x, y in pairs])
+            batches = [rows for _, rows in self.samples]
+            pairs = [[rows[:, channels[[first[i], second[i]]]].T for i in chosen] for rows in batches]
+            shuffled = [[(x, random.permutation(y)) for x, y in of_batch] for of_batch in pairs]
+            weights = [len(rows) for rows in batches]
+            for name, of_batches in (("mutual_information", pairs), ("mutual_information_shuffled", shuffled)):
+                means = [np.mean([_information(x, y) for x, y in of_batch]) for of_batch in of_batches]
+                found[name] = np.average(means, weights=weights)
         return found
 
 
@@ -129,7 +135,6 @@ class NormInput:
         moving = keras.ops.convert_to_numpy(self.layer.moving_variance) + self.layer.epsilon
         ratio = (self.moments.variance + self.layer.epsilon) / moving
         return {
-            "layer": self.layer.name,
             "kind": type(self.layer).__name__,
             "channels": len(ratio),
             "variance_shift": np.maximum(ratio, 1 / ratio).mean(),

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import iclayer
 from iclayer import diagnostics, measures
@@ -11,6 +10,8 @@ from iclayer.diagnostics import diagnose
 
 COUNT = 4000
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+of_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="gradients need TensorFlow")
 
 
 def network(*layers, channels=8):
@@ -66,9 +67,20 @@ def test_eigenvalues_of_a_rotated_gaussian_are_found(mean):
 
 @pytest.mark.parametrize("correlation", [0.3, 0.6, 0.9])
 def test_mutual_information_of_gaussians_is_found(correlation):
-    row = of(diagnose(network(channels=2), gaussian([[1, correlation], [correlation, 1]])), "inference")
+    inputs = gaussian([[1, correlation], [correlation, 1]])
+    row = of(diagnose(network(channels=2), inputs, batch_size=1000), "inference")
     assert row["mutual_information"] == pytest.approx(-np.log(1 - correlation**2) / 2, abs=0.08)
     assert row["mutual_information_shuffled"] < 0.05
+
+
+def test_a_batchs_statistics_are_no_information_between_channels():
+    independent = gaussian(np.diag([1.0] * 8))
+    frame = diagnose(network(keras.layers.ReLU(), iclayer.IC(0.05, name="ic")), independent, batch_size=100)
+    assert "ic/norm" in set(frame["layer"])
+    for mode in ("training", "inference"):  # in training a ReLU's zeros become another number in each batch
+        row = of(frame, mode)
+        assert row["mutual_information"] == pytest.approx(row["mutual_information_shuffled"], abs=0.02)
+        assert row["mutual_information"] < 0.05
 
 
 def test_an_ic_lowers_correlation_by_p_in_training_only():
@@ -78,6 +90,7 @@ def test_an_ic_lowers_correlation_by_p_in_training_only():
     assert of(frame, "training")["max_abs_correlation"] == pytest.approx(0.75 * 0.8, abs=0.02)
 
 
+@of_tensorflow
 def test_relu_inputs_are_nonnegative_and_their_gradients_of_one_sign():
     inputs, labels = gaussian(np.eye(8)), np.arange(COUNT) % 3
     frame = diagnose(network(keras.layers.ReLU()), inputs, labels, loss=LOSS)
@@ -89,7 +102,10 @@ def test_relu_inputs_are_nonnegative_and_their_gradients_of_one_sign():
     assert of(frame, "training")["one_sign"] == (np.all(first > 0, 1) | np.all(first < 0, 1)).mean()
 
 
+@of_tensorflow
 def test_gradients_of_convolutions_are_those_of_each_sample_alone():
+    import tensorflow
+
     keras.utils.set_random_seed(3)
     inputs = keras.Input((6, 6, 2))
     x = keras.layers.Conv2D(5, 2, activation="relu", name="conv")(inputs)
@@ -104,7 +120,7 @@ def test_gradients_of_convolutions_are_those_of_each_sample_alone():
     for name, axes in incoming.items():
         shares = []
         for image, label in zip(images, labels, strict=True):
-            with tf.GradientTape() as tape:
+            with tensorflow.GradientTape() as tape:
                 value = LOSS(label[None], model(image[None]))
             gradient = tape.gradient(value, model.get_layer(name).weights[0].value).numpy()
             some = np.any(gradient != 0, axis=axes)
@@ -112,6 +128,7 @@ def test_gradients_of_convolutions_are_those_of_each_sample_alone():
         assert of(frame, "training", name)["one_sign"] == pytest.approx(np.mean(shares))
 
 
+@of_tensorflow
 def test_neurons_of_transposed_convolutions_are_their_outputs():
     inputs = keras.Input((1, 1, 4))
     x = keras.layers.Conv2DTranspose(3, 1, name="transposed")(inputs)
@@ -165,7 +182,8 @@ class Subclassed(keras.Model):
         super().__init__(name="subclassed")
         self.norm = keras.layers.BatchNormalization(name="norm")
         self.conv = keras.layers.Conv2D(4, 3, name="conv", data_format="channels_first")
-        self.inner = keras.Sequential([keras.layers.Flatten(), iclayer.IC(0.3), keras.layers.Dense(4, name="dense")])
+        layers = [keras.layers.Flatten(), iclayer.IC(0.3, name="ic"), keras.layers.Dense(4, name="dense")]
+        self.inner = keras.Sequential(layers, name="inner")
 
     def call(self, inputs, training=None):
         x = self.conv(inputs["a"], training=training) + self.conv(inputs["b"], training=training)
@@ -179,7 +197,15 @@ def test_a_subclassed_model_of_two_inputs_is_measured_and_left_as_it_was():
     model(images)
     before = [np.array(variable) for variable in model.variables]
     frame = diagnose(model, images, np.arange(20) % 4, loss=LOSS, batch_size=8)
-    assert list(frame["layer"]) == ["conv", "dense", "conv", "norm", "dense", "subclassed", "subclassed"]
+    assert list(frame["layer"]) == [
+        "conv",
+        "inner/dense",
+        "conv",
+        "inner/ic/norm",
+        "inner/dense",
+        "subclassed",
+        "subclassed",
+    ]
     assert of(frame, "training", "conv")["channels"] == 3
     assert frame["model"].unique() == ["subclassed"]
     for variable, value in zip(model.variables, before, strict=True):

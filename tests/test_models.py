@@ -193,6 +193,16 @@ def test_bias_and_l2_are_what_the_arguments_say():
     assert not models.cifar_resnet(8, l2=0.0).losses
 
 
+def test_without_additions_eleven_orderings_are_eight_networks():
+    alike = {}
+    for unit in models.UNITS:
+        layers = tuple(type(layer).__name__ for layer in models.plain("medium", unit).layers)
+        alike.setdefault(layers, set()).add(unit)
+    assert len(alike) == 8
+    assert {"baseline", "bn-relu-conv"} in alike.values()
+    assert {"relu-ic-conv", "ic-conv-relu", "conv-relu-ic"} in alike.values()
+
+
 @pytest.mark.parametrize(
     ("size", "shape"), list(itertools.product(["small", "medium", "large"], [(28, 28, 1), (32, 32, 3)]))
 )

@@ -7,6 +7,7 @@ import pandas
 import pytest
 
 from training import analysis, cli, curves, records, report, tables
+from training.errors import UserError
 
 UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
 EPOCHS = 12
@@ -77,7 +78,7 @@ def test_four_units_by_three_seeds_are_what_one_finds_by_hand(runs):
     assert list(units["seconds_to_0.8"]) == pytest.approx([6, 6, 6, 6])
     assert list(units["epochs_to_0.95_n"]) == [0, 2, 1, 0]
     assert list(units["seconds"]) == pytest.approx([24, 24, 24, 24])
-    paired = analysis.paired(table).set_index(["unit", "seed"])["difference"]
+    paired = analysis.paired(table).set_index(["unit", "seed"])["last"]
     assert dict(paired) == pytest.approx(
         {
             ("relu-ic-conv", 0): 0.05,
@@ -110,7 +111,7 @@ def test_the_text_holds_the_same_numbers_and_lists_the_odd_runs_apart(runs):
     assert "`conv-relu-ic-seed1`: unfinished after 2 of 12 epochs" in missing
     assert "no finished run of any of its 32 cells" in missing
     latex = (runs / "tables.tex").read_text()
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 4
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 5
     assert "relu-ic-conv & 3 & 0 1 2 & 0.9500 ± 0.0100" in latex
     assert "`" not in latex
     numbers = pandas.read_csv(runs / "units.csv").set_index("unit")
@@ -118,6 +119,51 @@ def test_the_text_holds_the_same_numbers_and_lists_the_odd_runs_apart(runs):
     assert list(pandas.read_csv(runs / "runs.csv")["status"].value_counts()) == [10, 1, 1]
     assert (runs / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert "</svg>" in (runs / "accuracy.svg").read_text()
+
+
+def test_what_normalization_and_dropout_add_is_told_with_its_standard_error(tmp_path):
+    lasts = {
+        "baseline": (0.90, 0.92),
+        "relu-ic-conv": (0.95, 0.94),
+        "relu-bn-conv": (0.93, 0.94),
+        "relu-dropout-conv": (0.70, None),
+    }
+    for unit, values in lasts.items():
+        for seed, last in enumerate(values):
+            if last is not None:
+                options = f"--train.epochs {EPOCHS} --train.drops [8] --model.unit {unit} --seed {seed}"
+                late = unit == "relu-dropout-conv"
+                write_run(tmp_path, [0.3, *rising(last, dip=0.05)][:EPOCHS] if late else rising(last), options)
+    (table,) = [
+        table for title, table in tables.tables(tmp_path, analysis.read_runs(tmp_path)[0]).items() if "diff" in title
+    ]
+    rows = table.set_index("difference")
+    assert list(rows.index) == [
+        *(f"`{unit}` less `baseline`" for unit in ("relu-ic-conv", "relu-bn-conv", "relu-dropout-conv")),
+        *(f"`relu-ic-conv` less `{unit}`" for unit in ("relu-bn-conv", "relu-dropout-conv")),
+    ]
+    assert list(rows["n"]) == ["2", "2", "1", "2", "1"]
+    assert list(rows["epochs to 0.7"]) == ["+0.0 ± 0.0", "+0.0 ± 0.0", "+1.0", "+0.0 ± 0.0", "-1.0"]  # all got so far
+    assert "epochs to 0.8" not in rows
+    assert list(rows["last epoch"]) == [
+        "+0.0350 ± 0.0150",
+        "+0.0250 ± 0.0050",
+        "-0.2000",
+        "+0.0100 ± 0.0100",
+        "+0.2500",
+    ]
+    one, other = 0.4 + 0.6 + 10 * 0.95, 0.3 + 0.4 + 0.6 + 9 * 0.70 - 0.05
+    assert rows["mean of all epochs"].iloc[-1] == f"+{(one - other) / 12:.4f}"
+    assert rows["largest drop"].iloc[-1] == "-0.0500"
+
+
+def test_diagnostics_of_runs_are_read_with_their_unit_and_seed(runs):
+    found, _ = analysis.read_runs(runs)
+    with pytest.raises(UserError, match=r"diagnostics\.csv"):
+        analysis.diagnostics(found)
+    (runs / "relu-ic-conv-seed2" / "diagnostics.csv").write_text("layer,variance_shift\nstem,1.5\n")
+    (row,) = analysis.diagnostics(found).to_dict("records")
+    assert row == {"layer": "stem", "variance_shift": 1.5, "unit": "relu-ic-conv", "seed": 2}
 
 
 def test_the_curves_are_the_mean_over_seeds_in_a_band_from_lowest_to_highest(runs):
@@ -140,7 +186,7 @@ def test_a_unit_at_another_rate_is_another_unit_of_the_same_setting(runs):
     assert table["setting"].nunique() == 1
     units = analysis.by_unit(table).set_index("unit")
     assert list(units["n"][["relu-ic-conv", "relu-ic-conv, rate 0.1", "relu-bn-conv"]]) == [3, 1, 1]
-    paired = analysis.paired(table).set_index(["unit", "seed"])["difference"]
+    paired = analysis.paired(table).set_index(["unit", "seed"])["last"]
     assert paired["relu-ic-conv, rate 0.1", 0] == pytest.approx(0.97 - 0.90)
 
 

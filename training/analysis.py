@@ -15,6 +15,7 @@ from training.records import Record
 
 PAPER = pathlib.Path(__file__).parent.parent / "results" / "paper_table1.csv"
 BASELINE = "baseline"
+ABLATED, ABLATIONS = "relu-ic-conv", ("relu-bn-conv", "relu-dropout-conv")  # without dropout, without normalization
 LAST = 10  # epochs at the end whose spread is told
 
 
@@ -85,9 +86,10 @@ def _labels(settings):
 def table(found: list[Record]) -> pandas.DataFrame:
     """One row a run, in the order of the units: what it is, how it ended, and every number that is compared.
 
-    Accuracies are on the test images: `last` (the result), `best` and `last_ten` (beside it); `spread` is the standard
-    deviation over the last ten epochs and `drop` the largest fall from an epoch to the next; `epochs_to_X` and
-    `seconds_to_X` say when X was first reached. They are NaN where the run has none.
+    Accuracies are on the test images: `last` (the result), `best` and `last_ten` (beside it); `mean` is over all
+    epochs, the area under the curve; `spread` is the standard deviation over the last ten epochs and `drop` the largest
+    fall from an epoch to the next; `epochs_to_X` and `seconds_to_X` say when X was first reached. They are NaN where
+    the run has none.
     """
     rows = []
     for record, label in zip(found, _labels([setting(record) for record in found]), strict=True):
@@ -108,6 +110,7 @@ def table(found: list[Record]) -> pandas.DataFrame:
             "last": accuracy.iloc[-1] if len(accuracy) else np.nan,
             "best": accuracy.max(),
             "last_ten": accuracy.tail(LAST).mean() if enough else np.nan,
+            "mean": accuracy.mean(),
             "spread": accuracy.tail(LAST).std() if enough else np.nan,
             "drop": max(0.0, -accuracy.diff().min()) if len(accuracy) > 1 else np.nan,
             "seconds": record.history["seconds"].sum(),
@@ -128,6 +131,22 @@ def table(found: list[Record]) -> pandas.DataFrame:
         ),
         ignore_index=True,
     )
+
+
+def diagnostics(found: list[Record]) -> pandas.DataFrame:
+    """What `python -m training.diagnose` measured on those runs where it did, with `unit` and `seed`.
+
+    Raises:
+        UserError: it measured none of them.
+    """
+    frames = [
+        pandas.read_csv(path).assign(unit=unit(record.config), seed=record.config["seed"])
+        for record in found
+        if (path := record.directory / "diagnostics.csv").exists()
+    ]
+    if not frames:
+        raise UserError("expected a run with diagnostics.csv, found none: python -m training.diagnose RUN_DIR makes it")
+    return pandas.concat(frames)
 
 
 def finished(runs: pandas.DataFrame) -> pandas.DataFrame:
@@ -160,11 +179,18 @@ def by_unit(runs: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def paired(runs: pandas.DataFrame) -> pandas.DataFrame:
-    """Last-epoch accuracy less that of the baseline with the same seed, one row a unit, seed and setting."""
-    counted = finished(runs)[["setting", "unit", "seed", "last"]]
-    base = counted[counted["unit"] == BASELINE].drop(columns="unit")
-    out = counted[counted["unit"] != BASELINE].merge(base, on=["setting", "seed"], suffixes=("", "_baseline"))
-    return out.assign(difference=out["last"] - out["last_baseline"])
+    """Every number of `unit` less that of the unit `less` with the same seed, one row a pair, seed and setting.
+
+    The pairs are each unit and the baseline, then unit 1 and its ablations: what dropout and batch normalization add.
+    """
+    numbers = [name for name in runs.columns[runs.columns.get_loc("last") :].drop("device") if "seconds" not in name]
+    counted = finished(runs)[["setting", "unit", "seed", *numbers]]
+    both = counted.merge(counted, on=["setting", "seed"], suffixes=("", "_less")).rename(columns={"unit_less": "less"})
+    base = (both["less"] == BASELINE) & (both["unit"] != BASELINE)
+    ablation = (both["unit"] == ABLATED) & both["less"].isin(ABLATIONS)
+    both = pandas.concat([both[base], both[ablation]], ignore_index=True)
+    differences = {name: both[name] - both[f"{name}_less"] for name in numbers}
+    return both[["setting", "unit", "less", "seed"]].assign(**differences)
 
 
 def standard_error(values: pandas.Series) -> float:
