@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import matplotlib.figure
 import matplotlib.lines
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from keras import ops
@@ -167,6 +168,8 @@ def figure(frame) -> matplotlib.figure.Figure:
         measured = frame.dropna(subset=[measure])
         if measure in ("eigenvalue_spread", "variance_shift"):
             panel.set_yscale("log")
+            for label_ticks in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+                label_ticks(matplotlib.ticker.LogFormatter(minor_thresholds=(2, 0.5)))  # 1.05, not 1.05 x 10^0
             top = 10 * measured[measure].replace(np.inf, np.nan).max()
             measured = measured.replace({measure: {np.inf: top}})
         for name, style in zip(names, styles, strict=True):
