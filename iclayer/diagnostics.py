@@ -72,9 +72,9 @@ def diagnose(
         channels: of the input; `constant` of them do not vary, and are left out of correlations and eigenvalues.
         mean_abs_correlation, max_abs_correlation: between channels (3.2).
         mutual_information: nats, of pairs of channels (3.1), by nearest neighbours (Kraskov et al. 2004) on 1,000
-            positions, at most 250 of a batch and each batch by itself: between batches, a batch's statistics tell one
-            channel what another one is. `mutual_information_shuffled`, of the same pairs made independent, is the
-            estimator's bias, 0.05 where a batch has 64 positions.
+            positions, 16 to 250 of a batch and each batch by itself: between batches, a batch's statistics tell one
+            channel what another one is. NaN where batches have fewer. `mutual_information_shuffled`, of the same pairs
+            made independent, is the estimator's bias, 0.05 where a batch has 64 positions.
         eigenvalue_spread: of the covariance, largest by smallest (section 2); infinite where it is singular.
         nonnegative: share of inputs that are 0 or above (5.1).
         one_sign: share of neurons whose incoming weights' gradients by a sample all have one sign (5.1), among those

@@ -9,7 +9,7 @@ from iclayer.weights import channel_axis
 MOST_CHANNELS = 2048  # of wider inputs so many are drawn: their covariance has 32 MiB
 MOST_POSITIONS = 4096  # of a batch with more so many are drawn
 SAMPLES = 1000  # positions from which mutual information is estimated
-SAMPLES_A_BATCH = 250
+SAMPLES_A_BATCH = 16, 250  # least and most
 
 
 def positions(inputs, axis):
@@ -83,7 +83,10 @@ class WeightInput:
         Batches stay apart: a normalization by the batch maps a ReLU's zeros to a number that tells the batch, and so
         tells one channel what another one is.
         """
-        drawn = array[self.random.choice(len(array), min(len(array), SAMPLES_A_BATCH), replace=False)]
+        least, most = SAMPLES_A_BATCH
+        if len(array) < least:
+            return
+        drawn = array[self.random.choice(len(array), min(len(array), most), replace=False)]
         samples = sorted([*self.samples, (self.random.random(), drawn)], key=lambda sample: sample[0])
         counts = np.cumsum([len(rows) for _, rows in samples])
         self.samples = samples[: 1 + np.count_nonzero(counts < SAMPLES)]
@@ -110,7 +113,7 @@ class WeightInput:
         random = np.random.default_rng(self.seed)
         first, second = np.triu_indices(len(channels), 1)
         chosen = random.choice(len(first), min(self.pairs, len(first)), replace=False)
-        if len(chosen):
+        if len(chosen) and self.samples:
             batches = [rows for _, rows in self.samples]
             pairs = [[rows[:, channels[[first[i], second[i]]]].T for i in chosen] for rows in batches]
             shuffled = [[(x, random.permutation(y)) for x, y in of_batch] for of_batch in pairs]

@@ -83,6 +83,13 @@ def test_a_batchs_statistics_are_no_information_between_channels():
         assert row["mutual_information"] < 0.05
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 15, 16, 64])
+def test_small_batches_and_a_small_last_one_are_measured(batch_size):
+    row = of(diagnose(network(), gaussian(np.eye(8))[:65], batch_size=batch_size), "inference")
+    assert row["max_abs_correlation"] < 0.5
+    assert np.isnan(row["mutual_information"]) == (batch_size < 16)
+
+
 def test_an_ic_lowers_correlation_by_p_in_training_only():
     inputs = gaussian([[1, 0.8], [0.8, 1]], 40_000)
     frame = diagnose(network(iclayer.IC(0.25, momentum=0.0), channels=2), inputs, batch_size=40_000)
