@@ -58,6 +58,11 @@ def test_a_list_of_grids_is_their_union(tmp_path):
     path = tmp_path / "u.yaml"
     path.write_text("grid: [{model.rate: [0.1]}, {model.rate: [0.2], model.unit: [baseline]}]")
     assert directories([f"--config={path}"]) == ["runs/u/0.1-seed0", "runs/u/0.2-baseline-seed0"]
+    path.write_text("grid: [{model.rate: [0.1]}, {model.rate: [0.2]}]")
+    assert directories([f"--config={path}", "--model.rate=0.3"]) == ["runs/u/0.3-seed0"]
+    path.write_text("grid: [{model.rate: [0.1]}, {model.rate: [0.1]}]")
+    with pytest.raises(UserError, match="expected different runs"):
+        directories([f"--config={path}"])
 
 
 def test_without_a_config_the_defaults_are_the_papers():
