@@ -160,9 +160,14 @@ def test_diagnostics_of_runs_are_read_with_their_unit_and_seed(runs):
     found, _ = analysis.read_runs(runs)
     with pytest.raises(UserError, match=r"diagnostics\.csv"):
         analysis.diagnostics(found)
-    (runs / "relu-ic-conv-seed2" / "diagnostics.csv").write_text("layer,variance_shift\nstem,1.5\n")
-    (row,) = analysis.diagnostics(found).to_dict("records")
-    assert row == {"layer": "stem", "variance_shift": 1.5, "unit": "relu-ic-conv", "seed": 2}
+    for name, shift in (("conv-relu-ic-seed0", 1.1), ("relu-ic-conv-seed2", 1.5), ("relu-ic-conv-seed1", 1.4)):
+        (runs / name / "diagnostics.csv").write_text(f"layer,variance_shift\nstem,{shift}\n")
+    rows = analysis.diagnostics(found)
+    assert list(zip(rows["unit"], rows["seed"], rows["variance_shift"], strict=True)) == [
+        ("relu-ic-conv", 1, 1.4),
+        ("relu-ic-conv", 2, 1.5),
+        ("conv-relu-ic", 0, 1.1),
+    ]
 
 
 def test_the_curves_are_the_mean_over_seeds_in_a_band_from_lowest_to_highest(runs):

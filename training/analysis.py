@@ -54,6 +54,12 @@ def unit(config: dict[str, Any]) -> str:
     return f"{name}, rate {rate:g}" if Ordering.parse(name).drops and rate != Config().model.rate else name
 
 
+def _place(name):
+    """Of a unit among others: those of the table in its order, then others."""
+    known = name.partition(",")[0]
+    return list(UNITS).index(known) if known in UNITS else len(UNITS), name
+
+
 def network(config: dict[str, Any]) -> str:
     """Such as "ResNet-B-110" or "plain medium"."""
     if config["model.network"] == "plain":
@@ -121,27 +127,22 @@ def table(found: list[Record]) -> pandas.DataFrame:
             row[f"epochs_to_{target:g}"] = epoch or np.nan
             row[f"seconds_to_{target:g}"] = record.history["seconds"].head(epoch).sum() if epoch else np.nan
         rows.append(row)
-    order = {name: place for place, name in enumerate(UNITS)}
     return pandas.DataFrame(rows).sort_values(
         ["setting", "unit", "seed", "directory"],
-        key=lambda column: (
-            column.map(lambda name: (order.get(name.partition(",")[0], len(order)), name))
-            if column.name == "unit"
-            else column
-        ),
+        key=lambda column: column.map(_place) if column.name == "unit" else column,
         ignore_index=True,
     )
 
 
 def diagnostics(found: list[Record]) -> pandas.DataFrame:
-    """What `python -m training.diagnose` measured on those runs where it did, with `unit` and `seed`.
+    """What `python -m training.diagnose` measured on those runs where it did, with `unit` and `seed`, in their order.
 
     Raises:
         UserError: it measured none of them.
     """
     frames = [
         pandas.read_csv(path).assign(unit=unit(record.config), seed=record.config["seed"])
-        for record in found
+        for record in sorted(found, key=lambda record: (_place(unit(record.config)), record.config["seed"]))
         if (path := record.directory / "diagnostics.csv").exists()
     ]
     if not frames:
