@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SPEED := $(BIN)/python benchmarks/training_speed.py --out benchmarks/results/training.jsonl --torch_python .venv-torch/bin/python
 
-.PHONY: demo test coverage test-distribute test-jax test-torch lint bench clean
+.PHONY: demo test coverage test-distribute lint bench clean
+.PHONY: $(foreach backend,jax torch,test-$(backend) numbers-$(backend) alone-$(backend))
 
 .venv/installed: requirements.txt
 	@echo "Setting up .venv with $$($(PYTHON) --version) and the packages of requirements.txt ..."
@@ -34,14 +35,18 @@ test-distribute: .venv/installed
 	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores ..."
 	$(BIN)/python -m pytest tests/test_distribute.py
 
-# On each backend: its numbers against TensorFlow's, then runs where there is no TensorFlow.
-test-jax test-torch: test-%: .venv/installed .venv-%/installed
+# On each backend: its numbers against TensorFlow's, and runs where there is no TensorFlow.
+test-jax test-torch: test-%: numbers-% alone-%
+
+numbers-jax numbers-torch: numbers-%: .venv/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-$*.txt $*
 	$(BIN)/python -m pytest tests/test_backends.py -n 2 -k $*
+
+alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "Training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
-		-k "kills or dense or planted or spoiled"
+		-k "kills or dense or planted"
 
 lint: .venv/installed
 	$(BIN)/ruff check .
