@@ -298,3 +298,11 @@ def test_runs_without_an_end_alone_make_a_report_too(tmp_path, capsys):
     assert "interrupted after 1 of 30 epochs" in capsys.readouterr().out
     assert not (tmp_path / "accuracy.png").exists()
     assert not pathlib.Path(tmp_path / "report.md.new").exists()
+
+
+def test_runs_on_a_part_of_the_images_alone_make_a_report_too(tmp_path, capsys):
+    write_run(tmp_path, [0.5], "--model.unit baseline --train.epochs 1 --train.drops [] --data.train_examples 9")
+    assert report.main([str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "digits (9 images)" in text
+    assert "no finished run of any of its 32 cells" in text

@@ -209,15 +209,16 @@ def table1(found: list[Record]) -> pandas.DataFrame:
     """
     paper = pandas.read_csv(PAPER).melt(["model", "depth", "unit"], ["cifar10", "cifar100"], "data", "paper")
     paper["network"] = paper["model"].map({"resnet": "ResNet-", "resnet-b": "ResNet-B-"}) + paper["depth"].astype(str)
-    whole = [record for record in found if record.config["data.train_examples"] is None]
-    settings = [setting(record) for record in whole]
+    settings = [setting(record) for record in found]
     recipe = flatten(Config().to_dict())
     own = {"data.name", "model.depth", "model.bottleneck"}  # of each cell
     other = {
         label: {key: value for key, value in each.items() if key in recipe.keys() - own and value != recipe[key]}
         for label, each in zip(_labels(settings), settings, strict=True)
+        if each["data.train_examples"] is None
     }
-    out = paper.merge(by_unit(table(whole)), "left", ["data", "network", "unit"])
+    units = by_unit(table(found))
+    out = paper.merge(units[units["setting"].isin(other)], "left", ["data", "network", "unit"])
     differing = [other.get(label, {}) for label in out["setting"]]
     out["other"] = [", ".join(f"{key} {value}" for key, value in each.items()) for each in differing]
     decisive = {"data.augment", "train.epochs", "train.global_batch_size"}
