@@ -84,7 +84,7 @@ def diagnose(
         accuracy: share of `labels` that the largest output names.
 
     Raises:
-        ValueError: the model is not built or has no weight layer, or an argument is not valid.
+        ValueError: the model is not built, or has no weight layer or several outputs, or an argument is not valid.
     """
     loss = _check(model, images, labels, loss, batch_size, pairs)
     batches = functools.partial(_batches, batch_size=batch_size)
@@ -103,7 +103,7 @@ def diagnose(
             _restore(model, state)
             rows["inference", None] = _accuracy(model, "inference", outputs, labels)
             with recomputed_statistics(model, images if statistics is None else statistics, batch_size):
-                outputs = [_numpy(model(batch, training=False)) for batch in batches(images)]
+                outputs = [_output(model, batch, training=False) for batch in batches(images)]
             rows["recomputed", None] = _accuracy(model, "recomputed", outputs, labels)
     finally:
         _restore(model, state)
@@ -269,8 +269,18 @@ def _measure(model, batches, training, pairs, seed):
     kinds = WEIGHT_LAYERS if training else (*WEIGHT_LAYERS, NORMS)
     with _watched([layer for layer in _layers(model) if isinstance(layer, kinds)], see):
         for batch in batches:
-            outputs.append(_numpy(model(batch, training=training)))
+            outputs.append(_output(model, batch, training))
     return seen, outputs
+
+
+def _output(model, batch, training):
+    output = model(batch, training=training)
+    if not ops.is_tensor(output):
+        raise ValueError(
+            "Invalid value received for argument `model`. Expected one tensor as its output. "
+            f"Received: a {type(output).__name__} of {len(output)}"
+        )
+    return _numpy(output)
 
 
 def _accuracy(model, mode, outputs, labels):

@@ -86,7 +86,7 @@ class WeightInput:
         least, most = SAMPLES_A_BATCH
         if len(array) < least:
             return
-        drawn = array[self.random.choice(len(array), min(len(array), most), replace=False)]
+        drawn = array[self.random.choice(len(array), min(len(array), most), replace=False)].astype(np.float64)
         samples = sorted([*self.samples, (self.random.random(), drawn)], key=lambda sample: sample[0])
         counts = np.cumsum([len(rows) for _, rows in samples])
         self.samples = samples[: 1 + np.count_nonzero(counts < SAMPLES)]

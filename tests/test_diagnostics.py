@@ -83,6 +83,17 @@ def test_a_batchs_statistics_are_no_information_between_channels():
         assert row["mutual_information"] < 0.05
 
 
+def test_bfloat16_is_measured_as_float32_is():
+    inputs, labels = gaussian(np.eye(8)), np.arange(COUNT) % 3
+    frames = []
+    for dtype in ("float32", "mixed_bfloat16"):
+        model = network(keras.layers.ReLU(dtype=dtype), keras.layers.BatchNormalization(dtype=dtype))
+        model.pop()
+        model.add(keras.layers.Dense(3, dtype=dtype, name="last"))
+        frames.append(diagnose(model, inputs, labels, loss=LOSS).drop(columns=["layer", "kind", "mode", "model"]))
+    np.testing.assert_allclose(frames[1], frames[0], rtol=0.1, atol=0.03)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 15, 16, 64])
 def test_small_batches_and_a_small_last_one_are_measured(batch_size):
     row = of(diagnose(network(), gaussian(np.eye(8))[:65], batch_size=batch_size), "inference")
@@ -273,12 +284,18 @@ def test_a_figure_has_a_panel_for_each_measure_and_a_line_for_each_model_and_mod
     assert {text.get_text() for text in drawn.axes[-1].get_legend().get_texts()} >= names
 
 
+def two_outputs():
+    inputs = keras.Input((8,))
+    return keras.Model(inputs, {name: keras.layers.Dense(2)(inputs) for name in "ab"})
+
+
 @pytest.mark.parametrize(
     ("arguments", "argument"),
     [
         ({"model": "ResNet50"}, "model"),
         ({"model": keras.Sequential([keras.layers.Dense(2)])}, "model"),
         ({"model": keras.Sequential([keras.Input((8,)), keras.layers.ReLU()])}, "model"),
+        ({"model": two_outputs()}, "model"),
         ({"images": np.zeros((1, 8))}, "images"),
         ({"images": [np.zeros((4, 8)), np.zeros((5, 8))]}, "images"),
         ({"labels": [0, 1]}, "labels"),
