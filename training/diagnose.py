@@ -4,7 +4,6 @@ python -m training.diagnose RUN_DIR [--data_dir DIR] [--images 10000]
 """
 
 import argparse
-import functools
 import io
 import pathlib
 import sys
@@ -31,10 +30,10 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     from training.imagenet import PhotoSet
     from training.run import build
 
-    trained = directory / "checkpoints" / "model.keras"
     record = records.read(directory)
-    if record.status != "finished" or not trained.exists():
-        raise UserError(f"{directory}: expected a finished run with {trained}, found {record.status}")
+    if record.status != "finished":
+        raise UserError(f"{directory}: expected a finished run, found one that is {record.status}")
+    trained = _load(directory / "checkpoints" / "model.keras")
     given = ["--data.data_dir", data_dir] if data_dir else []
     ((run,), _) = cli.load(["--config", str(directory / "config.yaml"), *given])
     images = data.load(run.config.data)
@@ -46,15 +45,24 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     steps = min(-(-count // batches.batch_size), batches.steps_per_epoch)
     training = np.concatenate([batches(step)[0] for step in range(steps)])
     tests, labels = images.normalize(images.test_images[:count]), images.test_labels[:count]
-    model = build(run.config, images)
-    measure = functools.partial(diagnose, model, tests, labels, statistics=training)
-    initial = measure()
-    model.load_weights(trained)
-    frame = pandas.concat([initial.assign(model="initial"), measure().assign(model="trained")])
+    frames = [
+        diagnose(model, tests, labels, statistics=training).assign(model=name)
+        for name, model in (("initial", build(run.config, images)), ("trained", trained))
+    ]
+    frame = pandas.concat(frames)
     drawing = io.BytesIO()
     figure(frame).savefig(drawing, format="png", dpi=120)
     files.replace(directory / "diagnostics.csv", frame.to_csv(index=False, float_format="%.6g"))
     files.replace(directory / "diagnostics.png", drawing.getvalue())
+
+
+def _load(path):
+    import keras
+
+    try:
+        return keras.saving.load_model(path)
+    except Exception as error:  # zipfile, h5py and Keras have their own
+        raise UserError(f"{path}: expected the trained model of a finished run, found {error}") from error
 
 
 def main(argv: list[str]) -> int:
