@@ -29,9 +29,11 @@ class Losses(keras.callbacks.Callback):
         self.values.append(float(logs["loss"]))
 
 
-def train(options, stored):
+def train(options, stored, precision="float32"):
     """The losses, and the model; its first weights are those of `stored`, or go there."""
     (one,), _ = cli.load([*OPTIONS.split(), *options.split()])
+    one.config.train.precision = precision
+    keras.config.set_floatx(precision)
     images = data.load(one.config.data)
     devices = strategy.start(strategy.choose(one.config.train))
     strategy.check(one.config, images.train_count, devices)

@@ -55,11 +55,11 @@ def test_several_devices_and_several_steps_a_call_train_as_one_device_does(backe
     for way, devices, calls in (("two", 2, 8), ("one, two steps a call", 1, 4), ("two, two steps a call", 2, 4)):
         assert (found[f"{way}: devices"], len(found[f"{way}: losses"])) == (devices, calls)
         every = found["one: losses"][8 // calls - 1 :: 8 // calls]
-        np.testing.assert_allclose(found[f"{way}: losses"], every, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(found[f"{way}: losses"], every, rtol=0, atol=1e-6)
         for kind in ("weights", "statistics"):
             ours, theirs = (found[f"{one}: {kind}"] for one in ("one", way))
             assert np.abs(ours - found[f"first {kind}"]).max() > 0.01  # they were trained
-            np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4, err_msg=f"{way}: {kind}")
+            np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-6, err_msg=f"{way}: {kind}")
     first, second = found["left by dropout"]
     assert 0.4 < (first != second).mean() < 0.6  # at rate 0.5, of 1,000; outside by chance with probability 3e-10
 
