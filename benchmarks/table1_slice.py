@@ -4,7 +4,7 @@
 
 Cells come in the order that answers most: ResNet-110 on CIFAR-10 (baseline and relu-ic-conv first), CIFAR-100,
 ResNet-B-110, the depth of 164, then further seeds. A cell counts when its 200 epochs are done. What the next slice goes
-on from is left in `OUT/state.tar.NN`, files of at most 15 MiB; the run directories beside them hold the records. With
+on from is left in `OUT/state.zip.NN`, files of at most 15 MiB; the run directories beside them hold the records. With
 JAX the compiled programs are among it: the next slice need not compile, and takes the same kernels, none of those whose
 results differ from call to call, so that a run that goes on ends as one that never stopped.
 """
@@ -17,8 +17,8 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tarfile
 import time
+import zipfile
 
 ROOT = pathlib.Path(__file__).parent.parent
 PART = 15 * 2**20
@@ -46,17 +46,17 @@ def cells() -> list[tuple[str, str]]:
 
 def unpack(out: pathlib.Path) -> None:
     """Puts the runs of the last slice in their places; a run that is there already stays as it is."""
-    content = b"".join(part.read_bytes() for part in sorted(out.glob("state.tar.*")))
+    content = b"".join(part.read_bytes() for part in sorted(out.glob("state.zip.*")))
     there = {config.parent.relative_to(out) for config in out.glob("*/*/config.yaml")}
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        new = [member for member in archive if not there.intersection(pathlib.Path(member.name).parents)]
-        archive.extractall(out, new, filter="data")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        new = [name for name in archive.namelist() if not there.intersection(pathlib.Path(name).parents)]
+        archive.extractall(out, new)
 
 
 def pack(out: pathlib.Path) -> None:
     """Leaves the records, and of each run that has no end yet what it goes on from, in files of at most 15 MiB."""
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
+    with zipfile.ZipFile(content, "w") as archive:
         for config in sorted(out.glob("*/*/config.yaml")):
             directory = config.parent
             paths = [path for path in directory.iterdir() if path.is_file()]
@@ -64,12 +64,12 @@ def pack(out: pathlib.Path) -> None:
                 paths += sorted(directory.glob("checkpoints/epoch-*.state"))[-1:]
                 paths += directory.glob(f"{COMPILED}/*")
             for path in sorted(paths):
-                archive.add(path, path.relative_to(out))
+                archive.write(path, path.relative_to(out))
     data = content.getvalue()
-    for old in out.glob("state.tar.*"):
+    for old in out.glob("state.zip.*"):
         old.unlink()
     for number, start in enumerate(range(0, len(data), PART)):
-        (out / f"state.tar.{number:02d}").write_bytes(data[start : start + PART])
+        (out / f"state.zip.{number:02d}").write_bytes(data[start : start + PART])
 
 
 def run(jobs: list[tuple[str, str]], seconds: float, out: pathlib.Path, side_by_side: int) -> int:
@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--side_by_side", type=int, default=1, help="runs at a time")
     arguments, keys = parser.parse_known_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    if any(arguments.out.glob("state.tar.*")):
+    if any(arguments.out.glob("state.zip.*")):
         unpack(arguments.out)
     jobs = [(name, " ".join([options, *keys])) for name, options in cells()]
     code = run(jobs, 60 * arguments.minutes, arguments.out, arguments.side_by_side)

@@ -292,7 +292,7 @@ def test_a_slice_of_table_1_is_packed_and_goes_on_elsewhere(copy, whole, tmp_pat
     (copy / RUN / "compiled" / "program").write_bytes(b"x" * 400_000)
     monkeypatch.setattr(table1_slice, "PART", 300_000)
     table1_slice.pack(copy)
-    parts = sorted(copy.glob("state.tar.*"))
+    parts = sorted(copy.glob("state.zip.*"))
     assert len(parts) > 2
     assert all(path.stat().st_size <= 300_000 for path in parts)
     elsewhere = tmp_path / "elsewhere"
@@ -308,7 +308,7 @@ def test_a_slice_of_table_1_is_packed_and_goes_on_elsewhere(copy, whole, tmp_pat
     assert_same_end(elsewhere, whole)
     assert table1_slice.ended(elsewhere / RUN)
     table1_slice.pack(elsewhere)  # of a run that has ended, the records alone
-    assert sum(path.stat().st_size for path in elsewhere.glob("state.tar.*")) < 50_000
+    assert sum(path.stat().st_size for path in elsewhere.glob("state.zip.*")) < 50_000
 
 
 def test_the_slices_come_in_the_order_that_answers_most_and_are_the_cells_of_table_1():
