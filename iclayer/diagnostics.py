@@ -56,7 +56,7 @@ def diagnose(
     Args:
         model: any built `keras.Model`, functional or subclassed, of one output.
         images: array (N, ...), or a list or dict of such for several inputs.
-        labels: int array (N,), for gradients and accuracies; None leaves these out.
+        labels: int array (N,) of places in the outputs, for gradients and accuracies; None leaves these out.
         loss: a Keras loss of labels and outputs, or its name; None is the one that the model is compiled with.
         statistics: images as above, to recompute the statistics of batch normalizations from; None takes `images`.
         batch_size: int, images a batch.
@@ -199,11 +199,18 @@ def _check(model, images, labels, loss, batch_size, pairs):
     require("model", weights, "a dense or convolutional layer in it", repr(model))
     for argument, value in (("batch_size", batch_size), ("pairs", pairs)):
         require(argument, isinstance(value, int) and value > 0, "an int above 0", repr(value))
-    counts = {len(array) for array in keras.tree.flatten(images)}
+    arrays = keras.tree.flatten(images)
+    kinds = {type(array).__name__ for array in arrays}
+    require("images", all(hasattr(array, "shape") for array in arrays), "an array for each input", kinds)
+    counts = {len(array) for array in arrays}
     require("images", len(counts) == 1 and min(counts) > 1, "at least 2 images, as many of each input", counts)
     if labels is None:
         return None
     require("labels", np.shape(labels) == (min(counts),), f"shape {(min(counts),)}", f"shape {np.shape(labels)}")
+    outputs = _output(model, next(_batches(images, 2)), training=False)
+    require("model", outputs.ndim == 2, "outputs (images, classes), to compare labels with", f"shape {outputs.shape}")
+    least, most = np.min(labels), np.max(labels)
+    require("labels", 0 <= least <= most < outputs.shape[1], f"0 to {outputs.shape[1] - 1}", f"{least} to {most}")
     loss = loss or getattr(model, "loss", None)
     require("loss", loss, "a Keras loss, for the model is not compiled with one", repr(loss))
     return keras.losses.get(loss)

@@ -289,6 +289,10 @@ def two_outputs():
     return keras.Model(inputs, {name: keras.layers.Dense(2)(inputs) for name in "ab"})
 
 
+def of_feature_maps():
+    return keras.Sequential([keras.Input((4, 3)), keras.layers.Conv1D(2, 1)])
+
+
 @pytest.mark.parametrize(
     ("arguments", "argument"),
     [
@@ -298,7 +302,11 @@ def two_outputs():
         ({"model": two_outputs()}, "model"),
         ({"images": np.zeros((1, 8))}, "images"),
         ({"images": [np.zeros((4, 8)), np.zeros((5, 8))]}, "images"),
+        ({"images": [[0.0] * 8] * 6}, "images"),
         ({"labels": [0, 1]}, "labels"),
+        ({"labels": [0, 1, 2, 3, 0, 1], "loss": LOSS}, "labels"),
+        ({"labels": [0, 1, 2, -1, 0, 1], "loss": LOSS}, "labels"),
+        ({"labels": np.zeros(6), "model": of_feature_maps(), "images": np.zeros((6, 4, 3)), "loss": LOSS}, "model"),
         ({"labels": np.zeros(6)}, "loss"),
         ({"batch_size": 0}, "batch_size"),
         ({"pairs": 1.5}, "pairs"),
