@@ -185,7 +185,7 @@ def test_spoiled_statistics_cost_accuracy_and_recomputed_ones_give_it_back():
     model = network(norm)
     inputs = gaussian(np.eye(8))
     model(inputs, training=True)  # momentum 0: the statistics are now those of the inputs
-    labels = np.asarray(model(inputs)).argmax(-1)
+    labels = keras.ops.convert_to_numpy(model(inputs)).argmax(-1)
     model.compile(loss=LOSS)
     norm.moving_mean.assign(np.full(8, 30.0))
     accuracy = diagnose(model, inputs, labels).set_index(["kind", "mode"])["accuracy"]["Model"]
