@@ -21,9 +21,7 @@ def accuracy(found: list[Record]) -> figure.Figure:
     return over_epochs(found, "test accuracy", lambda history: history["val_accuracy"])
 
 
-def over_epochs(
-    found: list[Record], label: str, values: Callable[[pandas.DataFrame], pandas.Series], legend: str = "lower right"
-) -> figure.Figure:
+def over_epochs(found: list[Record], label: str, values: Callable[[pandas.DataFrame], pandas.Series]) -> figure.Figure:
     """What `values` takes from a history, over epochs: a panel for each setting, a line for each unit.
 
     A line is the mean over the seeds of the finished runs, in a band from the lowest to the highest seed. Lines differ
@@ -50,7 +48,7 @@ def over_epochs(
         axis.set(xlabel="epoch", ylabel=label, title=name)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend(loc=legend, fontsize="small")
+        axis.legend(loc="best", fontsize="small")
     return drawing
 
 
