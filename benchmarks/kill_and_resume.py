@@ -19,7 +19,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from training.quiet import import_keras  # noqa: E402
+from training.backend import import_keras  # noqa: E402
 
 import_keras()
 

@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from training.quiet import import_keras
+from training.backend import import_keras
 
 import_keras()
 

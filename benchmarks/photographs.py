@@ -23,8 +23,8 @@ import types
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
+from training.backend import import_keras  # noqa: E402
 from training.memory import one_arena_a_core  # noqa: E402
-from training.quiet import import_keras  # noqa: E402
 
 one_arena_a_core()
 import_keras()

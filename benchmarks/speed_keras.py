@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from training.quiet import import_keras
+from training.backend import import_keras
 
 import_keras()
 

@@ -8,25 +8,38 @@ import functools
 
 import keras
 import numpy as np
+from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="iclayer")
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, with TensorFlow's fused kernel in training where that fits.
 
-    It fits channels_last inputs of rank 2 or more, of at most 32 bits, without a mask; else this is Keras' own path.
-    Both give the same outputs, gradients and moving statistics but for rounding: the moving variance is the batch's
-    divided by n, as Keras has it, where the kernel divides by n - 1.
+    It fits channels_last inputs of rank 2 or more, of at most 32 bits, without a mask, and variables of float32; else
+    this is Keras' own path. Both give the same outputs, gradients and moving statistics but for rounding: the moving
+    variance is the batch's divided by n, as Keras has it, where the kernel divides by n - 1.
+
+    A batch without elements, or with none that is not masked, leaves the moving statistics as they are, on every
+    backend, where Keras' layer makes them NaN, or moves them to 0.
     """
 
     def call(self, inputs, training=None, mask=None):
         last = self.axis in (-1, len(inputs.shape) - 1)
         narrow = keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
+        narrow = narrow and self.variable_dtype == "float32"
         plain = mask is None and not (self.renorm or self.synchronized)
         fits = last and narrow and plain and keras.backend.backend() == "tensorflow"
-        if training and self.trainable and fits:
-            return self._normalize(inputs)
-        return super().call(inputs, training=training, mask=mask)
+        training = training and self.trainable and 0 not in tuple(inputs.shape)
+        return self._normalize(inputs) if training and fits else super().call(inputs, training=training, mask=mask)
+
+    def _moments(self, inputs, mask):
+        """Of the batch; the moving ones, which then stay, where nothing is in it."""
+        if mask is None and None not in tuple(inputs.shape):
+            return super()._moments(inputs, mask)
+        some = ops.size(inputs) > 0 if mask is None else ops.any(mask)
+        moving = (self.moving_mean, self.moving_variance)
+        found = super()._moments(inputs, mask)
+        return tuple(ops.where(some, new, ops.cast(old, new.dtype)) for new, old in zip(found, moving, strict=True))
 
     def _normalize(self, inputs):
         import tensorflow as tf
@@ -47,8 +60,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             exponential_avg_factor=1 - self.momentum,
             is_training=True,
         )
+        variance *= biased
+        if None in x.shape:
+            some = count > 0
+            mean, variance = tf.where(some, mean, self.moving_mean), tf.where(some, variance, self.moving_variance)
         self.moving_mean.assign(mean)
-        self.moving_variance.assign(variance * biased)
+        self.moving_variance.assign(variance)
         return out if len(inputs.shape) == 4 else tf.reshape(out, shape)
 
 

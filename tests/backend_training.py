@@ -8,7 +8,7 @@ The first backend to run draws the weights and writes WEIGHTS.npz; the others re
 import pathlib
 import sys
 
-from training.quiet import import_keras
+from training.backend import import_keras
 
 import_keras()
 

@@ -1,18 +1,17 @@
 """Fixtures and helpers of the tests."""
 
+import gc
 import io
 import json
 import re
+import sys
 
-from training.quiet import import_keras
+import hypothesis
+import pytest
 
-import_keras()
+from training.backend import import_keras
 
-import keras  # noqa: E402
-import pytest  # noqa: E402
-
-import train_cifar  # noqa: E402
-
+hypothesis.settings.register_profile("thorough", max_examples=2000)
 KINDS = {
     "Conv2D": "conv",
     "BatchNormalization": "bn",
@@ -23,6 +22,13 @@ KINDS = {
     "GlobalAveragePooling2D": "pool",
     "Dense": "dense",
 }
+
+
+def pytest_collectstart():
+    """Imports Keras before the tests do, in each process that collects them; with -n one more only hands them out."""
+    if "keras" not in sys.modules:
+        import_keras()
+        gc.freeze()  # what is imported need not be looked through at each collection of garbage: a quarter of a second
 
 
 class Graph:
@@ -53,15 +59,28 @@ def graph():
     return Graph
 
 
+@pytest.fixture
+def undrawn():
+    """Networks are built without drawing their weights, which takes most of the time."""
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _float32():
     yield
+    import keras
+
     keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture
 def train(tmp_path, capsys):
     """Runs train_cifar.py on digits into tmp_path / "runs": `train("--seed 1")` gives (exit code, stdout, stderr)."""
+
+    import train_cifar
 
     def run(options="", config="model: {depth: 8, momentum: 0.9}\ntrain: {epochs: 2, drops: [1]}\n"):
         path = tmp_path / "digits8.yaml"

@@ -7,7 +7,7 @@ Under mirrored there are two virtual CPU devices. Each process writes its output
 
 import sys
 
-from training.quiet import import_keras
+from training.backend import import_keras
 
 import_keras()
 

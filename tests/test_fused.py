@@ -76,6 +76,47 @@ def test_one_element_a_channel_and_unknown_shapes():
         assert call(tf.ones(shape)).shape == shape
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "float64"])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_a_batch_of_unknown_size_may_be_empty(axis, dtype):
+    """As `tf.distribute` gives a replica: statistics stay, gradients are 0, the next batch is normalized as ever."""
+    layers = [kind(axis=axis, momentum=0.5, dtype=dtype) for kind in (BatchNormalization, STOCK)]
+    for layer in layers:
+        layer.build((None, 3, 4))
+
+    def train(layer):
+        @tf.function(input_signature=[tf.TensorSpec((None, 3, 4), layer.compute_dtype)], autograph=False)
+        def run(x):
+            with tf.GradientTape() as tape:
+                y = layer(x, training=True)
+            return tape.gradient(y, [variable.value for variable in layer.trainable_variables])
+
+        return run
+
+    ours, stock = (train(layer) for layer in layers)
+    x = tf.random.normal((5, 3, 4), 1.0, 2.0, dtype=layers[0].compute_dtype, seed=1)
+    before = layers[0].get_weights()
+    for gradient in ours(x[:0]):
+        np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
+    for weight, value in zip(layers[0].get_weights(), before, strict=True):
+        np.testing.assert_allclose(weight, value, rtol=1e-6)
+    ours(x), stock(x)
+    for weight, value in zip(layers[0].get_weights(), layers[1].get_weights(), strict=True):
+        np.testing.assert_allclose(weight, value, rtol=1e-3 if dtype == "mixed_float16" else 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_variables_of_16_bits_are_trained_by_keras_own_path(dtype):
+    found = []
+    for kind in (BatchNormalization, STOCK):
+        layer = kind(dtype=dtype)
+        layer.build((8, 4))
+        x = np.random.default_rng(0).normal(1.0, 2.0, (8, 4)).astype("float32")
+        found.append(trained(layer, tf.cast(x, dtype), np.ones((8, 4), "float32")))
+    for ours, stock in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, stock)
+
+
 def masks(rate, shape, count, seed=0):
     """What `count` calls drop, as a bool array (count, *shape)."""
     layer = Dropout(rate, seed=seed)

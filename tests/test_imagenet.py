@@ -262,6 +262,7 @@ def test_a_logit_that_is_no_number_is_in_no_top():
     np.testing.assert_array_equal(metrics.in_top(5)(np.array([0, 4, 9]), logits), 0)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_resnet_50_has_the_parameters_and_the_shapes_of_he_et_al():
     model = models.imagenet_resnet(50, "baseline")
     assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 25_557_032
@@ -273,6 +274,7 @@ def test_resnet_50_has_the_parameters_and_the_shapes_of_he_et_al():
     assert {name: model.get_layer(name).output.shape[-1] for name in widths} == widths
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("depth", [18, 34, 101, 152])
 def test_the_other_depths_have_their_weight_layers(depth):
     model = models.imagenet_resnet(depth, "relu-ic-conv", num_classes=10, input_shape=(64, 64, 3))
@@ -280,6 +282,7 @@ def test_the_other_depths_have_their_weight_layers(depth):
     assert len([name for name in names if "shortcut" not in name]) == depth
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("depth", [18, 50])
 @pytest.mark.parametrize("unit", models.UNITS)
 def test_units_differ_in_neither_kernels_nor_stages(unit, depth):

@@ -46,6 +46,32 @@ def test_it_is_a_keras_layer(normalization, dtype, tmp_path):
     np.testing.assert_array_equal(clone.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "float16", "float64"])
+def test_a_batch_of_no_images_leaves_the_statistics_as_they_are(dtype, axis):
+    layer = moved(IC(0.3, axis=axis, seed=3, dtype=dtype), normal())
+    before = layer.norm.get_weights()
+    y = layer(normal((0, *SHAPE[1:])), training=True)
+    assert tuple(y.shape) == (0, *SHAPE[1:])
+    for weight, value in zip(layer.norm.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    layer(normal(), training=True)
+    assert all(np.isfinite(weight).all() for weight in layer.norm.get_weights())
+    assert all(np.any(weight != value) for weight, value in zip(layer.norm.get_weights()[2:], before[2:], strict=True))
+
+
+def test_a_batch_that_is_masked_whole_leaves_the_statistics_as_they_are():
+    layer, x = moved(IC(0.0, momentum=0.5), normal()), normal()
+    before = layer.norm.get_weights()[2:]
+    layer(x, training=True, mask=np.zeros(SHAPE[:-1], bool))
+    for weight, value in zip(layer.norm.get_weights()[2:], before, strict=True):
+        np.testing.assert_allclose(weight, value, rtol=1e-6)
+    mask = np.zeros(SHAPE[:-1], bool)
+    mask[:2] = True
+    layer(x, training=True, mask=mask)
+    np.testing.assert_allclose(layer.norm.get_weights()[2], before[0] / 2 + x[:2].mean((0, 1, 2)) / 2, rtol=1e-5)
+
+
 def test_every_argument_survives_the_config():
     arguments = {
         "rate": 0.2,

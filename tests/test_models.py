@@ -38,6 +38,7 @@ def test_the_table_has_the_eleven_rows():
     assert list(models.UNITS) == list(ORDER)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("unit", ORDER)
 @pytest.mark.parametrize(("bottleneck", "depth", "convs"), [(False, 20, 2), (True, 29, 3)])
 def test_operation_order_of_the_built_graph(unit, bottleneck, depth, convs, graph):
@@ -49,6 +50,7 @@ def test_operation_order_of_the_built_graph(unit, bottleneck, depth, convs, grap
     assert sum(kind == "conv" for kind in built.kind.values()) == depth - 1 + (3 if bottleneck else 2)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("unit", ORDER)
 def test_operation_order_of_a_plain_network(unit, graph):
     stem, inner, _, _, head = ORDER[unit]
@@ -56,6 +58,7 @@ def test_operation_order_of_a_plain_network(unit, graph):
     assert built.operations().split() == " ".join([stem, *[inner] * 5, head, "dense"]).split()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("unit", ["relu-ic-conv", "ic-conv-relu"])
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_ic_stands_right_before_every_weight_layer_but_the_first(unit, bottleneck, graph):
@@ -66,6 +69,7 @@ def test_ic_stands_right_before_every_weight_layer_but_the_first(unit, bottlenec
     assert {built.kind[built.parents[name][0]] for name in convs} == {"ic"}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("depth", "bottleneck", "expected"),
     [
@@ -83,6 +87,7 @@ def test_baseline_and_the_three_units_have_the_same_trainable_parameters(depth, 
     assert expected in (None, counts["baseline"])
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_widths_and_strides(bottleneck):
     model = models.cifar_resnet(29 if bottleneck else 20, "baseline", bottleneck)
@@ -95,6 +100,7 @@ def test_widths_and_strides(bottleneck):
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("unit", [*ORDER, "relu bn relu conv ic relu | relu || bn relu"])
 def test_names_say_the_place_and_the_operation(unit, graph):
     pattern = re.compile(
@@ -109,6 +115,7 @@ def test_names_say_the_place_and_the_operation(unit, graph):
     assert "stage1_unit3_conv2" in built.kind
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("shortcut", ["projection", "projection-norm", "identity-pad"])
 @pytest.mark.parametrize("unit", TABLE_1)
 def test_shortcuts(shortcut, unit, graph):
@@ -169,6 +176,7 @@ def test_bn_then_dropout_is_ic():
     np.testing.assert_array_equal(*outputs)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_rate_normalization_and_momentum_reach_every_layer():
     model = models.cifar_resnet(8, "ic conv bn relu dropout", rate=0.3, momentum=0.8, epsilon=1e-4)
     ics = [layer for layer in model.layers if isinstance(layer, IC)]
@@ -191,6 +199,7 @@ def test_bias_and_l2_are_what_the_arguments_say():
     assert not models.cifar_resnet(8, l2=0.0).losses
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_additions_eleven_orderings_are_eight_networks():
     alike = {}
     for unit in models.UNITS:
@@ -247,6 +256,7 @@ def test_an_ordering_that_cannot_be_built_says_why(unit, why):
         models.cifar_resnet(8, unit)
 
 
+@pytest.mark.usefixtures("undrawn")
 @settings(max_examples=20, deadline=None)
 @given(
     before=st.lists(st.sampled_from(["bn", "dropout", "ic", "relu"]), max_size=3),

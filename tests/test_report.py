@@ -244,6 +244,21 @@ def test_seconds_of_different_devices_are_not_averaged(tmp_path, monkeypatch):
     assert pandas.isna(row["seconds"])
 
 
+def test_runs_that_differ_in_onednn_alone_are_averaged_and_paired_but_their_seconds_are_not(tmp_path, monkeypatch):
+    for seed, onednn in ((0, {"onednn": False}), (1, {"onednn": True}), (2, {})):
+        for unit, accuracy in (("baseline", 0.9), ("relu-ic-conv", 0.91)):
+            state = {"backend": "tensorflow", "devices": ["cpu:0"]} | (onednn if unit == "baseline" else {})
+            monkeypatch.setattr(records, "environment", lambda state=state: state)
+            write_run(tmp_path, rising(accuracy), f"--train.epochs {EPOCHS} --model.unit {unit} --seed {seed}")
+    found, _ = analysis.read_runs(tmp_path)
+    table = analysis.table(found)
+    assert table["setting"].nunique() == 1
+    units = analysis.by_unit(table).set_index("unit")
+    assert list(units["n"]) == [3, 3]
+    assert list(units["seconds"].isna()) == [True, False]  # without the entry it was on
+    assert list(analysis.paired(table)["last"]) == pytest.approx([0.01] * 3)
+
+
 def test_table_1_stands_beside_the_papers_with_what_is_missing(tmp_path):
     cell = "--model.bottleneck true --model.depth 110 --model.unit relu-ic-conv"
     for seed, last in ((0, 0.93), (1, 0.95)):

@@ -1,6 +1,7 @@
 """A run goes on exactly where it was, whatever ended it; and what cannot go on says so."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import resource
@@ -47,7 +48,9 @@ def copy(whole, tmp_path):
 
 
 def files(directory):
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != "lock"}
+    return {
+        path: path.read_bytes() for path in directory.rglob("*") if path.is_file() and not path.name.startswith("lock")
+    }
 
 
 def assert_same_end(out, whole):
@@ -192,13 +195,52 @@ def test_other_images_under_the_same_name_are_refused(copy, capfd, monkeypatch):
     assert files(copy) == before
 
 
-def test_another_number_of_replicas_is_refused(copy, capfd, monkeypatch):
-    start = records.start
-    monkeypatch.setattr(records, "start", lambda *arguments: start(*arguments[:3], 2))
+def begun_with(copy, **entries):
+    """Changes what env.json says of the beginning; None takes an entry out."""
+    path = copy / RUN / "env.json"
+    environment = json.loads(path.read_text()) | entries
+    path.write_text(json.dumps({key: value for key, value in environment.items() if value is not None}))
+
+
+def test_another_number_of_replicas_is_refused(copy, capfd):
+    begun_with(copy, replicas=2)
     before = files(copy)
     assert main(copy) == 2
-    assert f"{copy / RUN}: expected the replicas that it began with, 1, found 2" in capfd.readouterr().err
+    assert f"{copy / RUN}: expected the replicas that it began with, 2, found 1" in capfd.readouterr().err
     assert files(copy) == before
+
+
+@pytest.mark.parametrize("begun", [True, False, None])
+def test_a_run_goes_on_with_onednn_as_it_began(begun, copy, whole, capfd, monkeypatch):
+    begun_with(copy, onednn=begun)
+    before = files(copy)
+    begun = begun is not False  # a record that does not say was made with it on
+    monkeypatch.setattr(records, "onednn", lambda: not begun)
+    assert main(copy) == 2
+    assert capfd.readouterr().err == (
+        f"error: {copy / RUN}: expected the onednn that it began with, {begun}, found {not begun}; "
+        f"TF_ENABLE_ONEDNN_OPTS={begun} goes on with it, `--resume never` starts this run over\n"
+    )
+    assert files(copy) == before
+    assert main(copy, f"{OPTIONS} --resume never --train.epochs 6") == 0
+    assert "epochs 1 to 6" in capfd.readouterr().out
+    assert records.read(copy / RUN).environment["onednn"] is not begun
+
+
+def test_what_a_later_run_of_a_grid_cannot_go_on_from_is_said_before_any_is_trained(whole, tmp_path, capfd):
+    path = tmp_path / "digits.yaml"
+    path.write_text(
+        pathlib.Path("configs/digits.yaml").read_text().split("grid:")[0]
+        + "grid: {model.unit: [baseline, relu-ic-conv]}\n"
+    )
+    subprocess.run(["cp", "-r", whole, tmp_path / "runs"], check=True)
+    (tmp_path / "runs" / RUN / "result.json").unlink()
+    begun_with(tmp_path / "runs", onednn=not records.onednn())
+    options = f"--config {path} --model.depth 8 --train.epochs 6 --train.drops [4]"
+    assert main(tmp_path / "runs", options) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "onednn" in err
 
 
 def test_a_second_process_is_refused_and_told_who_is_there(copy, capfd):

@@ -2,7 +2,7 @@
 
 import sys
 
-from training.quiet import import_keras
+from training.backend import import_keras
 
 import_keras()
 

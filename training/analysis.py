@@ -89,6 +89,12 @@ def _labels(settings):
     return out
 
 
+def _device(environment):
+    """What seconds depend on, as text."""
+    onednn = environment.get("onednn", environment.get("backend") == "tensorflow")
+    return json.dumps([*(environment.get(key) for key in ("backend", "devices", "host_cores")), onednn])
+
+
 def table(found: list[Record]) -> pandas.DataFrame:
     """One row a run, in the order of the units: what it is, how it ended, and every number that is compared.
 
@@ -120,7 +126,7 @@ def table(found: list[Record]) -> pandas.DataFrame:
             "spread": accuracy.tail(LAST).std() if enough else np.nan,
             "drop": max(0.0, -accuracy.diff().min()) if len(accuracy) > 1 else np.nan,
             "seconds": record.history["seconds"].sum(),
-            "device": json.dumps([record.environment.get(key) for key in ("backend", "devices", "host_cores")]),
+            "device": _device(record.environment),
         }
         for target in records.TARGETS:
             epoch = records.first_epoch(record.history, target)

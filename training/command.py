@@ -2,8 +2,8 @@
 
 import sys
 
+from training.backend import import_keras
 from training.errors import UserError
-from training.quiet import import_keras
 
 
 def main(argv: list[str], script: str) -> int:

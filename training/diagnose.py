@@ -8,8 +8,8 @@ import io
 import pathlib
 import sys
 
+from training.backend import import_keras
 from training.errors import UserError
-from training.quiet import import_keras
 
 
 def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:

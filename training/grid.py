@@ -8,7 +8,7 @@ import rich.box
 import rich.console
 import rich.table
 
-from training import analysis, checkpoint, curves, records, strategy, tables
+from training import analysis, checkpoint, curves, memory, records, strategy, tables
 from training.config import Run
 from training.data import ImageSet, load
 from training.errors import UserError
@@ -43,6 +43,9 @@ def run_all(runs: list[Run]) -> int:
                 locks.enter_context(Lock(run.directory))
         statuses = {run.directory: records.check(run) for run in runs}  # again: now no other process can end one
         states = {run.directory: _state(run) for run in runs if statuses[run.directory] not in ENDED}
+        for run in runs:
+            if states.get(run.directory):
+                records.check_origin(run, image_sets[_image_key(run)].sha256, devices[run.directory].replicas)
         for each in devices.values():
             each.wait()  # all workers have read where each run stands
         for number, run in enumerate(runs, 1):
@@ -52,7 +55,8 @@ def run_all(runs: list[Run]) -> int:
                 print(f"{status} already")
                 continue
             images, state = image_sets[_image_key(run)], states.pop(run.directory)
-            result = train(run, images, state, interruption, devices[run.directory])
+            with memory.traces_freed():
+                result = train(run, images, state, interruption, devices[run.directory])
             statuses[run.directory] = result["status"]
             if result["status"] == "diverged":
                 print("the loss is not finite at epoch {epoch}, step {step}".format(**result["diverged_at"]))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -18,10 +19,10 @@ class Interruption:
 
     def __enter__(self):
         self.requested = False
-        reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
+        reader, self._writer = socket.socketpair()  # a pipe that does not block is no wakeup fd on Windows
+        self._writer.setblocking(False)
         self._handlers = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
-        self._wakeup = signal.set_wakeup_fd(self._writer)
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno())
         threading.Thread(target=self._listen, args=[reader], daemon=True).start()
         return self
 
@@ -29,13 +30,13 @@ class Interruption:
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        os.close(self._writer)  # ends the thread
+        self._writer.close()  # ends the thread
 
     def _listen(self, reader):
-        while number := os.read(reader, 1):
-            if self.requested and number[0] == signal.SIGINT:
-                os._exit(130)
-            if number[0] in SIGNALS:
-                self.requested = True
-                os.write(2, b"\nending after this batch; Ctrl-C again ends at once\n")
-        os.close(reader)
+        with reader:
+            while number := reader.recv(1):
+                if self.requested and number[0] == signal.SIGINT:
+                    os._exit(130)
+                if number[0] in SIGNALS:
+                    self.requested = True
+                    os.write(2, b"\nending after this batch; Ctrl-C again ends at once\n")

@@ -1,15 +1,17 @@
 """One process at a time on a run directory."""
 
-import fcntl
+import contextlib
 import os
 import pathlib
 import socket
+
+import filelock
 
 from training.errors import UserError
 
 
 class Lock:
-    """Within it, the run directory is this process' own; the kernel drops the lock of a process that is dead.
+    """Within it, the run directory is this process' own; the system drops the lock of a process that is dead.
 
     Args:
         directory: the run directory; it is made if it is not there.
@@ -20,27 +22,27 @@ class Lock:
 
     def __init__(self, directory: pathlib.Path):
         self._directory = directory
+        self._path = directory / "checkpoints" / "lock"
+        self._holder = self._path.with_name("lock.holder")  # Windows lets nobody read a file that is locked
+        self._lock = filelock.FileLock(self._path, blocking=False)
 
     def __enter__(self):
-        path = self._directory / "checkpoints" / "lock"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+")
-        except OSError as error:
-            raise UserError(f"{path}: expected a file that can be written, found {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another process"
-            self._file.close()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            self._holder.write_text(f"pid {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        except filelock.Timeout as error:
+            holder = "another process"
+            with contextlib.suppress(OSError):
+                holder = self._holder.read_text(encoding="utf-8") or holder
             raise UserError(
                 f"{self._directory}: expected a run that no other process works on, found {holder}"
             ) from error
-        self._file.truncate(0)
-        self._file.write(f"pid {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
+        except OSError as error:
+            self._lock.release()
+            raise UserError(f"{self._path}: expected a lock that can be had, found {error.strerror}") from error
         return self
 
     def __exit__(self, *_):
-        self._file.close()
+        self._holder.unlink(missing_ok=True)
+        self._lock.release()

@@ -1,5 +1,6 @@
 """The run directory: what a run writes down, and how it is read back."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -20,6 +21,7 @@ import pandas
 import yaml
 
 from training import files
+from training.backend import onednn
 from training.cli import parse
 from training.config import Config, Run, defaults, flatten
 from training.errors import UserError
@@ -36,7 +38,11 @@ COLUMNS = (
 )
 TOP_FIVE = ("top5", "val_top5")  # of photographs
 NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.tensorboard")  # what changes no result
-ORIGIN = {"images_sha256": None, "backend": None, "replicas": 1}  # of env.json, for all of a run; in older ones
+# Of env.json, for all of a run, with what older ones that lack it had: what makes results those of another setting, and
+# what beside it moves their last digits.
+ORIGIN = {"images_sha256": None, "backend": None, "replicas": 1}
+ROUNDING = {"onednn": True}
+VARIABLES = {"backend": "KERAS_BACKEND", "onednn": "TF_ENABLE_ONEDNN_OPTS"}  # of the environment, that decide them
 SEALED = ("config.yaml", "env.json", "history.csv")
 STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -76,7 +82,7 @@ def check(run: Run) -> str:
 
 def _readable(path, read):
     try:
-        return read(path.read_text())
+        return read(path.read_text(encoding="utf-8"))
     except Exception as error:
         raise UserError(f"{path}: expected a record of this project, found {type(error).__name__}: {error}") from error
 
@@ -85,19 +91,12 @@ def start(run: Run, first_epoch: int, images_sha256: str, replicas: int = 1) -> 
     """Writes config.yaml (complete), diff.yaml (what differs from the defaults) and env.json.
 
     A run that goes on has no result.json while it does, and keeps what env.json said of its earlier sessions.
-
-    Raises:
-        UserError: the run began with other images, on another backend, or on another number of replicas.
     """
     path = run.directory / "env.json"
     now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, "replicas": replicas, **environment()}
     sessions = []
     if first_epoch:
-        before = _readable(path, lambda text: dict(json.loads(text)))
-        for key, value in ORIGIN.items():
-            begun = before.get(key, value)
-            if begun != now[key]:
-                raise UserError(f"{run.directory}: expected the {key} that it began with, {begun}, found {now[key]}")
+        before = read_environment(run.directory)
         sessions = [*before.pop("earlier_sessions", []), before]
     files.replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
     (run.directory / "result.json").unlink(missing_ok=True)
@@ -107,19 +106,46 @@ def start(run: Run, first_epoch: int, images_sha256: str, replicas: int = 1) -> 
     files.replace(path, json.dumps(now | {"earlier_sessions": sessions}, indent=2) + "\n")
 
 
-def environment() -> dict[str, Any]:
-    """Command, commit, versions, device and host cores of this process."""
+def check_origin(run: Run, images_sha256: str, replicas: int = 1) -> None:
+    """Sees to it that a run that is to go on does so as it began.
+
+    Raises:
+        UserError: it began with other images, on another backend or number of replicas, or with other kernels.
+    """
+    begun = read_environment(run.directory)
+    now = {"images_sha256": images_sha256, "replicas": replicas, **kernels()}
+    for key, older in (ORIGIN | ROUNDING).items():
+        before, found = begun.get(key, older), now.get(key, older)
+        if before != found:
+            remedy = f"{VARIABLES[key]}={before} goes on with it, " if key in VARIABLES else ""
+            raise UserError(
+                f"{run.directory}: expected the {key} that it began with, {before}, found {found}; {remedy}"
+                "`--resume never` starts this run over"
+            )
+
+
+def kernels() -> dict[str, Any]:
+    """The backend of this process, and whether TensorFlow's oneDNN kernels are on, where it is that."""
     import keras
 
-    installed = {package.name.lower().replace("_", "-"): package.version for package in metadata.distributions()}
+    backend = keras.backend.backend()
+    return {"backend": backend} | ({"onednn": onednn()} if backend == "tensorflow" else {})
+
+
+def environment() -> dict[str, Any]:
+    """Command, commit, versions, device and host cores of this process."""
+    packages = {}
+    for name in sorted(PACKAGES):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            packages[name] = metadata.version(name)
     status = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": shlex.join(["python", *sys.argv]),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "python": platform.python_version(),
-        "packages": {name: version for name, version in sorted(installed.items()) if name in PACKAGES},
-        "backend": keras.backend.backend(),
+        "packages": packages,
+        **kernels(),
         "devices": _devices(),
         "machine": platform.machine(),
         "host_cores": os.cpu_count(),
@@ -205,7 +231,7 @@ def first_epoch(history: pandas.DataFrame, accuracy: float) -> int | None:
 
 def _seal(directory, result):
     """A checksum of what the run wrote down: a byte that changes later is a number that may be wrong."""
-    texts = [(directory / name).read_text() for name in SEALED]
+    texts = [(directory / name).read_text(encoding="utf-8") for name in SEALED]
     content = json.dumps([*texts, {key: value for key, value in result.items() if key != "sha256"}], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -217,6 +243,15 @@ def read_config(directory: pathlib.Path) -> dict[str, Any]:
         UserError: it cannot be read.
     """
     return _readable(directory / "config.yaml", lambda text: flatten(parse(yaml.safe_load(text)).to_dict()))
+
+
+def read_environment(directory: pathlib.Path) -> dict[str, Any]:
+    """env.json.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return _readable(directory / "env.json", lambda text: dict(json.loads(text)))
 
 
 def _parse_history(text):
@@ -287,5 +322,5 @@ def read(directory: pathlib.Path) -> Record:
     Raises:
         UserError: a file of it cannot be read, or is not what the run wrote.
     """
-    environment = _readable(directory / "env.json", lambda text: dict(json.loads(text)))
-    return Record(directory, read_config(directory), environment, read_history(directory), read_result(directory))
+    environment, config = read_environment(directory), read_config(directory)
+    return Record(directory, config, environment, read_history(directory), read_result(directory))

@@ -7,8 +7,8 @@ import argparse
 import pathlib
 import sys
 
+from training.backend import import_keras
 from training.errors import UserError
-from training.quiet import import_keras
 
 
 def write(folder: pathlib.Path, out: pathlib.Path) -> None:
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print((out / "report.md").read_text(), end="")
+    print((out / "report.md").read_text(encoding="utf-8"), end="")
     return 0
 
 

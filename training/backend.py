@@ -1,0 +1,59 @@
+"""Keras and its backend, set up alike on every machine, whatever a user's own settings and processor are."""
+
+import importlib
+import os
+import platform
+import sys
+
+from training.errors import UserError
+
+BACKENDS = ("tensorflow", "jax", "torch")
+UNSET = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")  # would cut runs short, or change them
+
+
+def import_keras() -> None:
+    """Imports Keras on the backend that KERAS_BACKEND names, else on TensorFlow, and hides what that writes to stderr.
+
+    Keras' own file of settings, keras.json, is not read, for a run depends on its config alone. TensorFlow's oneDNN
+    kernels are on, unless TF_ENABLE_ONEDNN_OPTS is set: by itself it takes slower ones on x86 processors without
+    AVX-512 (VNNI) or AMX. Where Keras is imported already, all this comes too late, and is left out.
+
+    Raises:
+        UserError: the backend is none of `BACKENDS`, or cannot be imported.
+    """
+    if "keras" in sys.modules:
+        return
+    named = os.environ.get("KERAS_BACKEND")
+    found = named or "none, which is tensorflow"
+    expected = f"KERAS_BACKEND: expected an installed one of {', '.join(BACKENDS)}, found {found}"
+    if named and named not in BACKENDS:
+        raise UserError(expected)
+    for name in UNSET:
+        os.environ.pop(name, None)
+    # Not 2: the graph optimizer reports each unit that it leaves as it is as an error; real ones raise exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if platform.machine() in ("x86_64", "AMD64") and not os.environ.get("TF_ENABLE_ONEDNN_OPTS"):
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    home = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull  # no keras.json can be there, nor be written
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as hidden:  # noqa: PTH123
+        os.dup2(hidden.fileno(), 2)
+        try:
+            importlib.import_module("keras")
+        except Exception as error:  # whatever the backend has to say
+            raise UserError(f"{expected}: {error}") from error
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            os.environ.pop("KERAS_HOME")
+            if home is not None:
+                os.environ["KERAS_HOME"] = home
+
+
+def onednn() -> bool:
+    """Whether TensorFlow computes with its oneDNN kernels, in this process."""
+    from tensorflow.python.util import _pywrap_util_port  # TensorFlow has no public way
+
+    return _pywrap_util_port.IsMklEnabled()
