@@ -76,14 +76,16 @@ bench: $(VENV)/installed .venv-torch/installed
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/photographs.py --out benchmarks/results/photographs.json $(if $(DATA_DIR),--data_dir $(DATA_DIR))
-	$(BIN)/python benchmarks/layer_speed.py --out benchmarks/results/layers.json
+	rm -f benchmarks/results/layers.jsonl benchmarks/results/training.jsonl
+	for onednn in 0 1; do \
+		TF_ENABLE_ONEDNN_OPTS=$$onednn $(BIN)/python benchmarks/layer_speed.py --out benchmarks/results/layers.jsonl; done
 	$(BIN)/python benchmarks/whitening.py --out benchmarks/results
-	rm -f benchmarks/results/training.jsonl
 	$(SPEED) --contenders tensorflow stock --depth 110 --start_up
 	$(SPEED) --contenders tensorflow stock baseline floor torch-eager --depth 110 --steps 4
 	$(SPEED) --contenders tensorflow stock torch-eager --depth 110 --steps 4 --precision mixed_bfloat16
 	$(SPEED) --contenders tensorflow stock baseline --depth 56 --steps 8
 	$(SPEED) --contenders tensorflow stock baseline floor torch-eager torch-compile --depth 20 --steps 20 --rounds 7
+	$(SPEED) --contenders tensorflow:on tensorflow:off stock:on stock:off torch-eager --depth 20 --steps 20
 	$(SPEED) --contenders tensorflow stock torch-eager --depth 20 --steps 20 --precision mixed_bfloat16
 	$(SPEED) --contenders tensorflow stock baseline --depth 20 --steps 40 --batch 32
 	$(SPEED) --contenders tensorflow stock baseline --depth 20 --steps 10 --batch 128

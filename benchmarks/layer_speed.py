@@ -1,9 +1,9 @@
 """Time of IC, forward and backward, against Keras' BatchNormalization and Dropout, on TensorFlow.
 
-    python benchmarks/layer_speed.py [--out FILE.json] [--precision mixed_bfloat16] [--rounds 9]
+    python benchmarks/layer_speed.py [--out FILE.jsonl] [--precision mixed_bfloat16] [--rounds 9]
 
 Ten layers in a row, in turns; milliseconds of one, median over the rounds (least, greatest), and the stock layers' time
-over each in the same round.
+over each in the same round. --out adds them to a file, one JSON object a line.
 """
 
 import argparse
@@ -85,9 +85,10 @@ def main() -> None:
         found[str(shape)] = times
     print(f"IC, geometric mean: {math.prod(ratios) ** (1 / len(ratios)):.2f}x, least {min(ratios):.2f}x")
     if arguments.out:
-        kept = ("commit", "dirty", "packages")
+        kept = ("commit", "dirty", "packages", "onednn")
         facts = machine.describe() | {key: value for key, value in records.environment().items() if key in kept}
-        arguments.out.write_text(json.dumps({"machine": facts, "milliseconds": found}, indent=1) + "\n")
+        with arguments.out.open("a") as file:
+            file.write(json.dumps({"machine": facts, "milliseconds": found}) + "\n")
 
 
 if __name__ == "__main__":

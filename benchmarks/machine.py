@@ -4,10 +4,24 @@ import os
 import pathlib
 import platform
 
+# What kernels are chosen by, as /proc/cpuinfo of Linux has it.
+VECTORS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx_vnni": "AVX-VNNI",
+    "amx_tile": "AMX",
+}
+
 
 def describe() -> dict:
-    """Name of the processor, and number of cores."""
-    info = pathlib.Path("/proc/cpuinfo")  # of Linux
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count()}
+    """Name of the processor, its vector instructions, and number of cores."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = [line.partition(":") for line in path.read_text().splitlines()] if path.exists() else []
+    first = {name.strip(): value.strip() for name, _, value in reversed(lines)}
+    flags = first.get("flags", "").split()
+    return {
+        "cpu": first.get("model name", platform.machine()),
+        "vectors": [name for flag, name in VECTORS.items() if flag in flags],
+        "cores": os.cpu_count(),
+    }

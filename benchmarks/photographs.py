@@ -23,7 +23,7 @@ import types
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from training.backend import import_keras  # noqa: E402
+from training.backend import import_keras, onednn  # noqa: E402
 from training.memory import one_arena_a_core  # noqa: E402
 
 one_arena_a_core()
@@ -128,7 +128,12 @@ def main() -> None:
         print(f"{way:22} {statistics.median(values):7.1f} ({min(values):.1f}, {max(values):.1f}), ours is {ratio:.2f}x")
     print(f"peak MiB after each of {EPOCHS} epochs:", ", ".join(f"{each:.0f}" for each in memory))
     if arguments.out:
-        record = {"machine": machine.describe(), "data": name, "photographs_per_second": rates, "peak_mib": memory}
+        record = {
+            "machine": machine.describe() | {"onednn": onednn()},
+            "data": name,
+            "photographs_per_second": rates,
+            "peak_mib": memory,
+        }
         arguments.out.write_text(json.dumps(record, indent=1) + "\n")
 
 

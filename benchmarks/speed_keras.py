@@ -70,7 +70,7 @@ class Turns(keras.callbacks.Callback):
             turns.done(seconds)
         else:
             environment = records.environment()
-            facts = {key: environment[key] for key in ("packages", "backend", "devices")}
+            facts = {key: environment.get(key) for key in ("packages", "backend", "onednn", "devices")}
             facts |= least_work(self.model, self.wanted.batch, self.wanted.precision)
             turns.ready(parameters=parameters(self.model), first=seconds, **facts)
 

@@ -43,6 +43,27 @@ def network(record: dict) -> str:
     return ", ".join(words)
 
 
+def called(name: str) -> str:
+    """A contender, without the state of oneDNN that was asked for."""
+    kind = name.partition(":")[0]
+    return NAMES.get(kind, kind)
+
+
+def state(onednn: bool | None) -> str:
+    """Of TensorFlow's oneDNN kernels; None where there is no TensorFlow."""
+    return "-" if onednn is None else "on" if onednn else "off"
+
+
+def on(records: list[dict]) -> str:
+    """The machines."""
+    names = [f"{each['cpu']}, {each['cores']} cores, {', '.join(each['vectors'])}" for each in map(machine, records)]
+    return f"On {'; '.join(dict.fromkeys(names))}:\n\n"
+
+
+def machine(record: dict) -> dict:
+    return {"vectors": ["vector instructions not recorded"]} | record["machine"]
+
+
 def training(records: list[dict]) -> str:
     """Images a second of training; the first contender of a record is held against each."""
     rows = []
@@ -51,8 +72,9 @@ def training(records: list[dict]) -> str:
         for name, values in record.get("images_per_second", {}).items():
             memory = f"{record['peak_mib'][name]:.0f}"
             ours = ratio(record["images_per_second"][first], values)
-            rows.append([network(record), NAMES.get(name, name), spread(values, 0), ours, memory])
-    return table(rows, ("network", "training", "images/s", "ours over it", "peak MiB"))
+            onednn = state(record["facts"][name].get("onednn"))
+            rows.append([network(record), called(name), onednn, spread(values, 0), ours, memory])
+    return on(records) + table(rows, ("network", "training", "oneDNN", "images/s", "ours over it", "peak MiB"))
 
 
 def start_up(records: list[dict]) -> str:
@@ -62,18 +84,19 @@ def start_up(records: list[dict]) -> str:
         first = record["contenders"][0]
         for name, values in record.get("seconds", {}).items():
             ours = ratio(record["seconds"][first], values)
-            rows.append([network(record), NAMES.get(name, name), spread(values, 1), ours])
-    return table(rows, ("network", "start", "s", "ours over it"))
+            rows.append([network(record), called(name), spread(values, 1), ours])
+    return on(records) + table(rows, ("network", "start", "s", "ours over it"))
 
 
-def layers(times: dict[str, dict[str, list[float]]]) -> str:
+def layers(records: list[dict]) -> str:
     """Milliseconds of a layer, forward and backward."""
     rows = [
-        [shape, name, spread(values, 2), ratio(found["stock"], values)]
-        for shape, found in times.items()
+        [shape, name, state(record["machine"]["onednn"]), spread(values, 2), ratio(found["stock"], values)]
+        for record in records
+        for shape, found in record["milliseconds"].items()
         for name, values in found.items()
     ]
-    return table(rows, ("shape", "layer", "ms", "times as fast as stock"))
+    return on(records) + table(rows, ("shape", "layer", "oneDNN", "ms", "times as fast as stock"))
 
 
 def photographs(record: dict) -> str:
@@ -83,14 +106,18 @@ def photographs(record: dict) -> str:
         [record["data"], NAMES[way], spread(values, 0), ratio(rates["pipeline"], values)]
         for way, values in rates.items()
     ]
-    return table(rows, ("photographs", "on one core", "photographs/s", "ours over it"))
+    return on([record]) + table(rows, ("photographs", "on one core", "photographs/s", "ours over it"))
 
 
 def main(folder: str = "benchmarks/results") -> None:
     path = pathlib.Path(folder)
-    records = [json.loads(line) for line in (path / "training.jsonl").read_text().splitlines()]
-    times, jpegs = (json.loads((path / name).read_text()) for name in ("layers.json", "photographs.json"))
-    print("\n\n".join((training(records), start_up(records), layers(times["milliseconds"]), photographs(jpegs))))
+    runs, times = (
+        [json.loads(line) for line in (path / name).read_text().splitlines()]
+        for name in ("training.jsonl", "layers.jsonl")
+    )
+    jpegs = json.loads((path / "photographs.json").read_text())
+    parts = training(runs), start_up([run for run in runs if "seconds" in run]), layers(times), photographs(jpegs)
+    print("\n\n".join(parts))
 
 
 if __name__ == "__main__":

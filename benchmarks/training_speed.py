@@ -3,8 +3,9 @@
     python benchmarks/training_speed.py --contenders jax torch-eager torch-compile [--depth 110] [--unit baseline] ...
 
 A contender is a Keras backend (tensorflow, jax, torch: the training of train_cifar.py, its batches included), a way of
-speed_keras.py on TensorFlow, or one of speed_torch.py behind `torch-`; `jax*3` is three of them side by side. All are
-started first, then each trains in its turn; shown are the median over the rounds, the least and the greatest, and the
+speed_keras.py on TensorFlow, or one of speed_torch.py behind `torch-`; `jax*3` is three of them side by side.
+`tensorflow:on` and `:off` have oneDNN's kernels on and off; without it each has what its user gets. All are started
+first, then each trains in its turn; shown are the median over the rounds, the least and the greatest, and the
 most memory held. --start_up measures something else: the seconds from the start of a contender, alone, to the end of
 its first step. --ceilings measures what PyTorch gets out of the device in one copy and one matrix product, and shows
 the time that no program can go below. --out adds what was measured to a file, one JSON object a line. Contenders start
@@ -31,7 +32,8 @@ class Contender:
     """So many equal processes that train at the same time."""
 
     def __init__(self, name: str, arguments: argparse.Namespace):
-        kind, _, copies = name.partition("*")
+        named, _, copies = name.partition("*")
+        kind, _, onednn = named.partition(":")
         peer = kind.startswith("torch-")
         backend, way = ("torch", kind[6:]) if peer else ("tensorflow", kind) if kind in WAYS else (kind, "")
         python, script = (arguments.torch_python, "speed_torch.py") if peer else (sys.executable, "speed_keras.py")
@@ -40,6 +42,10 @@ class Contender:
         }
         options = [word for key, value in (wanted | {"way": way}).items() for word in (f"--{key}", str(value))]
         environment = os.environ | {"KERAS_BACKEND": backend, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        if onednn:
+            environment["TF_ENABLE_ONEDNN_OPTS"] = str(("off", "on").index(onednn))
+        elif way == "stock":
+            environment.setdefault("TF_ENABLE_ONEDNN_OPTS", "default")  # neither 0 nor 1: TensorFlow's own choice
         if arguments.threads:
             environment |= dict.fromkeys(THREADS, str(arguments.threads))
         self.name = name

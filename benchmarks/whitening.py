@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from training.backend import import_keras
+from training.backend import import_keras, onednn
 
 import_keras()
 
@@ -117,7 +117,7 @@ def main() -> None:
             print(f"{channels:5} {name:32} {statistics.median(values):9.2f} ms {spread}, {ratio:.1f}x IC")
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        record = {"machine": machine.describe(), "milliseconds": found}
+        record = {"machine": machine.describe() | {"onednn": onednn()}, "milliseconds": found}
         (arguments.out / "whitening.json").write_text(json.dumps(record, indent=1) + "\n")
         figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
         for name, times in found.items():

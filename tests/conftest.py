@@ -11,7 +11,7 @@ import pytest
 
 from training.backend import import_keras
 
-hypothesis.settings.register_profile("thorough", max_examples=2000)
+hypothesis.settings.register_profile("thorough", max_examples=2500)
 KINDS = {
     "Conv2D": "conv",
     "BatchNormalization": "bn",
@@ -28,7 +28,9 @@ def pytest_collectstart():
     """Imports Keras before the tests do, in each process that collects them; with -n one more only hands them out."""
     if "keras" not in sys.modules:
         import_keras()
-        gc.freeze()  # what is imported need not be looked through at each collection of garbage: a quarter of a second
+        # Garbage takes a fifth of the time of tracing: what is imported is none, and the rest is rarely worth a look.
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 50)
 
 
 class Graph:

@@ -199,8 +199,8 @@ class Subclassed(keras.Model):
     def __init__(self):
         super().__init__(name="subclassed")
         self.norm = keras.layers.BatchNormalization(name="norm")
-        # In groups: Keras compiles these, and only so are channels first on every CPU, with oneDNN and without.
-        self.conv = keras.layers.Conv2D(6, 3, groups=3, name="conv", data_format="channels_first")
+        # Depthwise: TensorFlow has an ordinary one with channels first on the CPU only where oneDNN is on.
+        self.conv = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="conv", data_format="channels_first")
         layers = [keras.layers.Flatten(), iclayer.IC(0.3, name="ic"), keras.layers.Dense(4, name="dense")]
         self.inner = keras.Sequential(layers, name="inner")
 

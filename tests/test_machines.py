@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from training import backend
 from training.errors import UserError
 
-FEW = settings.default.max_examples // 20  # each starts a process; `--hypothesis-profile thorough` has 100
+FEW = settings.default.max_examples // 25  # each starts a process; `--hypothesis-profile thorough` has 100
 
 
 @pytest.fixture(scope="module")

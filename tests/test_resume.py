@@ -62,7 +62,7 @@ def test_two_kills_one_of_them_while_a_file_is_written_leave_no_trace(whole, tmp
     assert "epoch-000001" in kill_and_resume.kill(kill_and_resume.start(tmp_path, OPTIONS), directory, 0, writing=2)
     assert records.read(directory).status == "unfinished"
     assert (directory / "checkpoints" / "lock").exists()  # stale now, and taken over
-    kill_and_resume.kill(kill_and_resume.start(tmp_path, OPTIONS), directory, 3, writing=0)
+    kill_and_resume.kill(kill_and_resume.start(tmp_path, OPTIONS), directory, 1, writing=0)
     kill_and_resume.finish(tmp_path, OPTIONS)
     assert_same_end(tmp_path, whole)
     environment = records.read(directory).environment
@@ -222,7 +222,16 @@ def test_a_run_goes_on_with_onednn_as_it_began(begun, copy, whole, capfd, monkey
         f"TF_ENABLE_ONEDNN_OPTS={begun} goes on with it, `--resume never` starts this run over\n"
     )
     assert files(copy) == before
-    assert main(copy, f"{OPTIONS} --resume never --train.epochs 6") == 0
+    monkeypatch.setattr(records, "onednn", lambda: begun)
+    assert main(copy) == 0
+    assert_same_end(copy, whole)
+    assert records.read(copy / RUN).environment["onednn"] is begun
+
+
+def test_never_resuming_starts_over_with_other_kernels(copy, capfd, monkeypatch):
+    begun = records.onednn()
+    monkeypatch.setattr(records, "onednn", lambda: not begun)
+    assert main(copy, f"{OPTIONS} --resume never") == 0
     assert "epochs 1 to 6" in capfd.readouterr().out
     assert records.read(copy / RUN).environment["onednn"] is not begun
 
