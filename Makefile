@@ -61,9 +61,9 @@ numbers-jax numbers-torch: numbers-%: $(VENV)/installed
 	$(BIN)/python -m pytest tests/test_backends.py -n 2 -k $*
 
 alone-jax alone-torch: alone-%: .venv-%/installed
-	@echo "Training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
-		tests/test_layer.py -k "kills or dense or planted or statistics_as_they_are"
+	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_layer.py tests/test_resume.py tests/test_insert.py \
+		tests/test_diagnostics.py -k "test_layer or kills or dense or planted"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

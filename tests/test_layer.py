@@ -17,6 +17,10 @@ def normal(shape=SHAPE, seed=0):
     return np.random.default_rng(seed).normal(2.0, 3.0, shape).astype("float32")
 
 
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)  # on PyTorch, without its gradient
+
+
 def moved(layer, x):
     """`layer`, with moving statistics, scale and shift that are not the initial ones."""
     layer(x)
@@ -103,7 +107,8 @@ def test_rate_0_and_inference_are_exactly_the_normalization(normalization, rate,
     ours = moved(IC(rate, normalization, momentum=0.9, epsilon=1e-2), x)
     stock = moved(STOCK[normalization](), x)
     tolerance = 1e-5 if training and normalization == "batch" else 0  # another kernel: see test_fused.py
-    np.testing.assert_allclose(ours(x, training=training), stock(x, training=training), rtol=0, atol=tolerance)
+    outputs = [array(layer(x, training=training)) for layer in (ours, stock)]
+    np.testing.assert_allclose(*outputs, rtol=0, atol=tolerance)
     for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
@@ -118,25 +123,25 @@ def test_training_drops_whole_activations_and_scales_the_rest(shape, rate, data)
     axis = data.draw(st.sampled_from([*range(1, len(shape)), *range(1 - len(shape), 0)]))
     x = normal(shape)
     ours = IC(rate, axis=axis, seed=0)(x, training=True)
-    whole = np.asarray(IC(0.0, axis=axis)(x, training=True))
-    kept = np.asarray(ours) != 0
-    np.testing.assert_allclose(np.asarray(ours)[kept], (whole / (1 - rate))[kept], rtol=1e-5)
+    whole = array(IC(0.0, axis=axis)(x, training=True))
+    kept = array(ours) != 0
+    np.testing.assert_allclose(array(ours)[kept], (whole / (1 - rate))[kept], rtol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.5])
 def test_masks_have_the_rate_and_differ_from_call_to_call(rate):
     layer = IC(rate, "none", seed=1)
     ones = np.ones((64, 32, 32, 8), "float32")
-    first, second = (np.asarray(layer(ones, training=True)) == 0 for _ in range(2))
+    first, second = (array(layer(ones, training=True)) == 0 for _ in range(2))
     error = 5 * np.sqrt(rate * (1 - rate) / first.size)  # a right layer fails once in 1.7 million
     assert abs(first.mean() - rate) < error
     assert abs((first & second).mean() - rate**2) < error
-    other = np.asarray(IC(rate, "none", seed=2)(ones, training=True)) == 0
+    other = array(IC(rate, "none", seed=2)(ones, training=True)) == 0
     assert (first != other).any()
 
 
 def test_constant_inputs_stay_finite():
-    assert np.isfinite(IC(0.1)(np.full((4, 3), 7.0, "float32"), training=True)).all()
+    assert np.isfinite(array(IC(0.1)(np.full((4, 3), 7.0, "float32"), training=True))).all()
 
 
 def test_masks_pass_through_and_masked_steps_do_not_count():
@@ -145,12 +150,12 @@ def test_masks_pass_through_and_masked_steps_do_not_count():
     spoiled = x.copy()
     spoiled[:, 2:] = 1e3
     mask = np.tile([True, True, False, False], (3, 1))
-    a, b = (np.asarray(IC(0.0)(v, training=True, mask=mask)) for v in (x, spoiled))
+    a, b = (array(IC(0.0)(v, training=True, mask=mask)) for v in (x, spoiled))
     np.testing.assert_array_equal(a[:, :2], b[:, :2])
     np.testing.assert_allclose(a[:, :2].mean(axis=(0, 1)), 0, atol=1e-5)
     sequence = keras.Sequential([keras.layers.Masking(), IC(0.1, seed=0), keras.layers.LSTM(3)])
     short = keras.ops.convert_to_tensor(x[:, :2])
-    np.testing.assert_allclose(sequence(x), sequence(short), atol=1e-6)
+    np.testing.assert_allclose(array(sequence(x)), array(sequence(short)), atol=1e-6)
 
 
 def test_training_follows_the_gradient_of_the_stock_layers():
