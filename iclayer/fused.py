@@ -26,9 +26,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         last = self.axis in (-1, len(inputs.shape) - 1)
         narrow = keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
-        narrow = narrow and self.variable_dtype == "float32"
+        single = self.variable_dtype == "float32"
         plain = mask is None and not (self.renorm or self.synchronized)
-        fits = last and narrow and plain and keras.backend.backend() == "tensorflow"
+        fits = last and narrow and single and plain and keras.backend.backend() == "tensorflow"
         training = training and self.trainable and 0 not in tuple(inputs.shape)
         return self._normalize(inputs) if training and fits else super().call(inputs, training=training, mask=mask)
 

@@ -1,6 +1,6 @@
 """Trains on the digits as on other machines: reads one a line, as JSON, and answers with what came of it.
 
-A machine is {"keras_json": text, "environment": {name: value}, "without": [module]}. What Keras reads, it reads when it
+A machine is {"keras_json": text, "environment": {name: value}, "without": ["module", "module.function"]}. What Keras reads, it reads when it
 is imported, so each machine is a process of its own: a fork of this one, which has imported nearly all but Keras. See
 test_machines.py.
 """
@@ -8,6 +8,7 @@ test_machines.py.
 import json
 import os
 import pathlib
+import signal  # noqa: F401
 import sys
 import tempfile
 
@@ -33,7 +34,12 @@ def train(machine: dict, folder: pathlib.Path) -> dict:
     path.write_bytes(content)
     os.environ.pop("KERAS_HOME", None)
     os.environ |= {"HOME": str(folder), **machine["environment"]}
-    sys.modules.update(dict.fromkeys(machine["without"]))  # importing one raises an ImportError
+    for name in machine["without"]:
+        module, _, function = name.partition(".")
+        if function:
+            delattr(sys.modules[module], function)
+        else:
+            sys.modules[module] = None  # importing it raises an ImportError
     import train_cifar
 
     code = train_cifar.main([*OPTIONS.split(), "--out", str(folder / "runs")])

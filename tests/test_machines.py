@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import pathlib
 import platform
 import signal
 import subprocess
@@ -79,8 +80,9 @@ def test_no_variable_of_keras_cuts_a_run_short(on, ours):
     assert (answer["code"], answer["history"]) == (0, ours), answer["printed"]
 
 
-def test_a_system_without_the_modules_of_posix_trains_alike(on, ours):
-    answer = on(without=["fcntl", "resource", "termios"])
+def test_a_system_without_what_windows_lacks_trains_alike(on, ours):
+    functions = ["os.set_blocking", "os.sched_getaffinity", "os.uname", "os.getuid", "signal.SIGKILL", "signal.SIGUSR1"]
+    answer = on(without=["fcntl", "resource", "termios", *functions])
     assert (answer["code"], answer["history"]) == (0, ours), answer["printed"]
 
 
@@ -162,3 +164,21 @@ def test_a_backend_that_cannot_be_imported_is_named(importing, named, found):
 def test_a_backend_that_cannot_train_is_refused(importing, named):
     with pytest.raises(UserError, match=f"^KERAS_BACKEND: expected .* found {named}$"):
         importing(KERAS_BACKEND=named)
+
+
+def pins(name):
+    """Packages of a file of requirements, with their versions."""
+    lines = pathlib.Path(name).read_text().splitlines()
+    found = [line.partition(" ;")[0].partition("==") for line in lines if not line.startswith("#")]
+    return {package: version for package, _, version in found}
+
+
+@pytest.mark.parametrize("name", ["jax", "torch", "cuda"])
+def test_every_environment_has_the_same_versions(name):
+    base, other = pins("requirements.txt"), pins(f"requirements-{name}.txt")
+    assert {package: other[package] for package in other.keys() & base.keys()} == {
+        package: base[package] for package in other.keys() & base.keys()
+    }
+    if name == "cuda":
+        assert base.keys() - other.keys() == {"tensorflow-cpu"}
+        assert all(package.startswith("nvidia-") for package in other.keys() - base.keys())

@@ -1,5 +1,6 @@
 """Runs on the embedded digits: learning, records, reproducibility."""
 
+import gc
 import json
 
 import keras
@@ -139,3 +140,16 @@ def test_learning_rate_drops_after_the_named_epochs():
     paper = TrainConfig()
     rates = [run.learning_rate(paper, epoch) for epoch in (0, 79, 80, 119, 120, 159, 160, 199)]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is TensorFlow that holds graphs")
+def test_a_run_that_has_ended_leaves_no_graph_behind(train):
+    import tensorflow as tf
+
+    def graphs_after(seeds):
+        config = "model: {network: plain, size: small}\ntrain: {epochs: 1, drops: []}\n"
+        assert train(config=f"{config}grid: {{seed: {seeds}}}\n")[0] == 0
+        gc.collect()
+        return sum(isinstance(each, tf.Graph) for each in gc.get_objects())
+
+    assert graphs_after([0]) == graphs_after([1, 2, 3])
