@@ -1,8 +1,8 @@
 """Trains on the digits as on other machines: reads one a line, as JSON, and answers with what came of it.
 
-A machine is {"keras_json": text, "environment": {name: value}, "without": ["module", "module.function"]}. What Keras reads, it reads when it
-is imported, so each machine is a process of its own: a fork of this one, which has imported nearly all but Keras. See
-test_machines.py.
+A machine is {"keras_json": text, "environment": {name: value}, "without": ["module", "module.function"]}. What Keras
+reads, it reads when it is imported, so each machine is a process of its own: a fork of this one, which has imported
+nearly all but Keras. See test_machines.py.
 """
 
 import json
