@@ -78,7 +78,7 @@ bench: $(VENV)/installed .venv-torch/installed
 	$(BIN)/python benchmarks/photographs.py --out benchmarks/results/photographs.json $(if $(DATA_DIR),--data_dir $(DATA_DIR))
 	rm -f benchmarks/results/layers.jsonl benchmarks/results/training.jsonl
 	for onednn in 0 1; do \
-		TF_ENABLE_ONEDNN_OPTS=$$onednn $(BIN)/python benchmarks/layer_speed.py --out benchmarks/results/layers.jsonl; done
+		TF_ENABLE_ONEDNN_OPTS=$$onednn $(BIN)/python benchmarks/layer_speed.py --rounds 25 --out benchmarks/results/layers.jsonl; done
 	$(BIN)/python benchmarks/whitening.py --out benchmarks/results
 	$(SPEED) --contenders tensorflow stock --depth 110 --start_up
 	$(SPEED) --contenders tensorflow stock baseline floor torch-eager --depth 110 --steps 4
