@@ -1,10 +1,8 @@
 """Fixtures and helpers of the tests."""
 
-import gc
 import io
 import json
 import re
-import sys
 
 import hypothesis
 import pytest
@@ -26,11 +24,7 @@ KINDS = {
 
 def pytest_collectstart():
     """Imports Keras before the tests do, in each process that collects them; with -n one more only hands them out."""
-    if "keras" not in sys.modules:
-        import_keras()
-        # Garbage takes a fifth of the time of tracing: what is imported is none, and the rest is rarely worth a look.
-        gc.freeze()
-        gc.set_threshold(100_000, 50, 50)
+    import_keras()
 
 
 class Graph:

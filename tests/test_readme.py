@@ -63,7 +63,7 @@ def test_every_file_and_folder_that_it_names_is_there():
 
 def test_every_config_and_make_target_that_it_names_is_there():
     makefile = pathlib.Path("Makefile").read_text()
-    for target in re.findall(r"\bmake ([\w-]+)", README):
+    for target in re.findall(r"\bmake (?:\w+=\w+ )?([a-z][\w-]+)", README):
         assert re.search(rf"^(?:[\w-]+ )*{target}(?: [\w-]+)*:", makefile, re.MULTILINE), target
     files = [path for kind in ("*.py", "configs/*.yaml", "benchmarks/*.py") for path in pathlib.Path().glob(kind)]
     texts = [README, *(path.read_text() for path in files)]

@@ -1,5 +1,6 @@
 """Keras and its backend, set up alike on every machine, whatever a user's own settings and processor are."""
 
+import gc
 import importlib
 import os
 import platform
@@ -42,6 +43,7 @@ def import_keras() -> None:
         os.dup2(hidden.fileno(), 2)
         try:
             importlib.import_module("keras")
+            gc.freeze()  # what is imported is no garbage, and to look through it takes a tenth of a run's start
         except Exception as error:  # whatever the backend has to say
             raise UserError(f"{expected}: {error}") from error
         finally:

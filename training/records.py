@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -242,7 +243,12 @@ def read_config(directory: pathlib.Path) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read.
     """
-    return _readable(directory / "config.yaml", lambda text: flatten(parse(yaml.safe_load(text)).to_dict()))
+    return dict(_readable(directory / "config.yaml", _parse_config))
+
+
+@functools.lru_cache(maxsize=1024)  # a grid looks at each of its runs several times, and parsing takes 10 ms
+def _parse_config(text):
+    return flatten(parse(yaml.safe_load(text)).to_dict())
 
 
 def read_environment(directory: pathlib.Path) -> dict[str, Any]:
