@@ -13,6 +13,12 @@ UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
 EPOCHS = 12
 
 
+@pytest.fixture(autouse=True)
+def _one_environment(monkeypatch):
+    """Says at once where the runs ran, for that asks git each time."""
+    monkeypatch.setattr(records, "environment", lambda: {"backend": "tensorflow", "devices": ["cpu:0"]})
+
+
 def write_run(out, accuracies, options="", status="finished", seconds=2.0, name="digits", images_sha256="0"):
     """A run directory as training writes it, with these test accuracies."""
     (run,), _ = cli.load(["--config", f"configs/{name}.yaml", "--out", str(out), *options.split()])
