@@ -20,6 +20,9 @@ import scipy.stats  # noqa: F401
 import sklearn.model_selection  # noqa: F401
 import tensorflow  # noqa: F401
 
+for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
+    del sys.modules[name]  # TensorFlow has imported it, with the settings of this machine
+
 OPTIONS = (
     "--data.name digits --data.train_examples 128 --model.network plain --model.size small --train.epochs 2 "
     "--train.drops [1]"
