@@ -26,7 +26,7 @@ import tensorflow as tf  # noqa: E402
 import iclayer  # noqa: E402
 from benchmarks import machine  # noqa: E402
 from iclayer import fused  # noqa: E402
-from training import records  # noqa: E402
+from training import environment  # noqa: E402
 
 SHAPES = ((64, 32, 32, 16), (64, 16, 16, 32), (64, 8, 8, 64))
 REPEATS = 10
@@ -86,7 +86,7 @@ def main() -> None:
     print(f"IC, geometric mean: {math.prod(ratios) ** (1 / len(ratios)):.2f}x, least {min(ratios):.2f}x")
     if arguments.out:
         kept = ("commit", "dirty", "packages", "onednn")
-        facts = machine.describe() | {key: value for key, value in records.environment().items() if key in kept}
+        facts = machine.describe() | {key: value for key, value in environment.environment().items() if key in kept}
         with arguments.out.open("a") as file:
             file.write(json.dumps({"machine": facts, "milliseconds": found}) + "\n")
 

@@ -23,7 +23,7 @@ import turns  # noqa: E402
 
 from iclayer import fused  # noqa: E402
 from models import UNITS  # noqa: E402
-from training import cli, optimizer, records, run  # noqa: E402
+from training import cli, environment, optimizer, run  # noqa: E402
 from training.data import ImageSet  # noqa: E402
 
 TURNS = 1000  # more than anyone takes
@@ -69,8 +69,8 @@ class Turns(keras.callbacks.Callback):
         if epoch:
             turns.done(seconds)
         else:
-            environment = records.environment()
-            facts = {key: environment.get(key) for key in ("packages", "backend", "onednn", "devices")}
+            described = environment.environment()
+            facts = {key: described.get(key) for key in ("packages", "backend", "onednn", "devices")}
             facts |= least_work(self.model, self.wanted.batch, self.wanted.precision)
             turns.ready(parameters=parameters(self.model), first=seconds, **facts)
 

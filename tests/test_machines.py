@@ -75,8 +75,9 @@ def test_no_keras_json_changes_a_digit(on, ours, keras_json):
     assert answer["kept"]
 
 
-def test_no_variable_of_keras_cuts_a_run_short(on, ours):
-    answer = on(KERAS_MAX_EPOCHS="1", KERAS_MAX_STEPS_PER_EPOCH="1", KERAS_NNX_ENABLED="true")
+@pytest.mark.parametrize("name", ["KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED"])
+def test_no_variable_of_keras_changes_a_run(on, ours, name):
+    answer = on(**{name: "1"})
     assert (answer["code"], answer["history"]) == (0, ours), answer["printed"]
 
 
@@ -139,13 +140,13 @@ def test_onednn_is_on_where_tensorflow_is_x86_and_the_user_has_not_said_otherwis
 
 
 def test_what_is_recorded_of_onednn_is_what_tensorflow_does():
-    assert backend.onednn() == (os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1")
+    assert backend.onednn() == (os.environ["TF_ENABLE_ONEDNN_OPTS"].lower() in ("1", "true"))
 
 
 def test_the_users_own_keras_home_is_left_alone(importing):
-    seen, after = importing(KERAS_HOME="/home/me/.keras")
+    seen, after = importing(KERAS_HOME="mine")
     assert seen["KERAS_HOME"] == os.devnull
-    assert after["KERAS_HOME"] == "/home/me/.keras"
+    assert after["KERAS_HOME"] == "mine"
     _, after = importing()
     assert "KERAS_HOME" not in after
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks import kill_and_resume, table1_slice
-from training import cli, data, grid, records, run
+from training import cli, data, environment, grid, records, run
 from training.lock import Lock
 
 RUN = "digits/relu-ic-conv-seed0"
@@ -215,22 +215,22 @@ def test_a_run_goes_on_with_onednn_as_it_began(begun, copy, whole, capfd, monkey
     begun_with(copy, onednn=begun)
     before = files(copy)
     begun = begun is not False  # a record that does not say was made with it on
-    monkeypatch.setattr(records, "onednn", lambda: not begun)
+    monkeypatch.setattr(environment, "onednn", lambda: not begun)
     assert main(copy) == 2
     assert capfd.readouterr().err == (
         f"error: {copy / RUN}: expected the onednn that it began with, {begun}, found {not begun}; "
         f"TF_ENABLE_ONEDNN_OPTS={begun} goes on with it, `--resume never` starts this run over\n"
     )
     assert files(copy) == before
-    monkeypatch.setattr(records, "onednn", lambda: begun)
+    monkeypatch.setattr(environment, "onednn", lambda: begun)
     assert main(copy) == 0
     assert_same_end(copy, whole)
     assert records.read(copy / RUN).environment["onednn"] is begun
 
 
 def test_never_resuming_starts_over_with_other_kernels(copy, capfd, monkeypatch):
-    begun = records.onednn()
-    monkeypatch.setattr(records, "onednn", lambda: not begun)
+    begun = environment.onednn()
+    monkeypatch.setattr(environment, "onednn", lambda: not begun)
     assert main(copy, f"{OPTIONS} --resume never") == 0
     assert "epochs 1 to 6" in capfd.readouterr().out
     assert records.read(copy / RUN).environment["onednn"] is not begun
@@ -244,7 +244,7 @@ def test_what_a_later_run_of_a_grid_cannot_go_on_from_is_said_before_any_is_trai
     )
     subprocess.run(["cp", "-r", whole, tmp_path / "runs"], check=True)
     (tmp_path / "runs" / RUN / "result.json").unlink()
-    begun_with(tmp_path / "runs", onednn=not records.onednn())
+    begun_with(tmp_path / "runs", onednn=not environment.onednn())
     options = f"--config {path} --model.depth 8 --train.epochs 6 --train.drops [4]"
     assert main(tmp_path / "runs", options) == 2
     out, err = capfd.readouterr()

@@ -1,20 +1,13 @@
 """The run directory: what a run writes down, and how it is read back."""
 
-import contextlib
 import csv
 import dataclasses
 import functools
 import hashlib
 import io
 import json
-import os
 import pathlib
-import platform
-import shlex
-import subprocess
-import sys
 import tempfile
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -22,9 +15,9 @@ import pandas
 import yaml
 
 from training import files
-from training.backend import onednn
 from training.cli import parse
 from training.config import Config, Run, defaults, flatten
+from training.environment import environment, kernels
 from training.errors import UserError
 
 COLUMNS = (
@@ -47,8 +40,6 @@ VARIABLES = {"backend": "KERAS_BACKEND", "onednn": "TF_ENABLE_ONEDNN_OPTS"}  # o
 SEALED = ("config.yaml", "env.json", "history.csv")
 STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tensorflow-datasets")
-PACKAGES = ("keras", *TENSORFLOW, "jax", "jaxlib", "torch", "numpy", "scikit-learn")
 
 
 def check(run: Run) -> str:
@@ -123,58 +114,6 @@ def check_origin(run: Run, images_sha256: str, replicas: int = 1) -> None:
                 f"{run.directory}: expected the {key} that it began with, {before}, found {found}; {remedy}"
                 "`--resume never` starts this run over"
             )
-
-
-def kernels() -> dict[str, Any]:
-    """The backend of this process, and whether TensorFlow's oneDNN kernels are on, where it is that."""
-    import keras
-
-    backend = keras.backend.backend()
-    return {"backend": backend} | ({"onednn": onednn()} if backend == "tensorflow" else {})
-
-
-def environment() -> dict[str, Any]:
-    """Command, commit, versions, device and host cores of this process."""
-    packages = {}
-    for name in sorted(PACKAGES):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            packages[name] = metadata.version(name)
-    status = _git("status", "--porcelain", "--untracked-files=no")
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if status is None else bool(status),
-        "python": platform.python_version(),
-        "packages": packages,
-        **kernels(),
-        "devices": _devices(),
-        "machine": platform.machine(),
-        "host_cores": os.cpu_count(),
-    }
-
-
-def _devices():
-    """What the backend computes on, by the name of the model where it is told."""
-    import keras
-
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return [device.device_kind for device in jax.devices()]
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["cpu"]
-    return keras.distribution.list_devices() or ["cpu"]
-
-
-def _git(*arguments):
-    here = pathlib.Path(__file__).parent
-    try:
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def _columns(config):
