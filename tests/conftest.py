@@ -86,6 +86,7 @@ def train(tmp_path, capsys):
         return code, captured.out, captured.err
 
     run.runs = tmp_path / "runs" / "digits8"
+    run.only = lambda: next(run.runs.glob("*/config.yaml")).parent  # the directory of the one run that there is
     return run
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import train_cifar
@@ -57,12 +57,50 @@ def test_seeds_in_a_grid_come_last_in_the_name(tmp_path):
 def test_a_list_of_grids_is_their_union(tmp_path):
     path = tmp_path / "u.yaml"
     path.write_text("grid: [{model.rate: [0.1]}, {model.rate: [0.2], model.unit: [baseline]}]")
-    assert directories([f"--config={path}"]) == ["runs/u/0.1-seed0", "runs/u/0.2-baseline-seed0"]
+    assert directories([f"--config={path}"]) == ["runs/u/rate-0.1-seed0", "runs/u/rate-0.2-baseline-seed0"]
     path.write_text("grid: [{model.rate: [0.1]}, {model.rate: [0.2]}]")
-    assert directories([f"--config={path}", "--model.rate=0.3"]) == ["runs/u/0.3-seed0"]
+    assert directories([f"--config={path}", "--model.rate=0.3"]) == ["runs/u/rate-0.3-seed0"]
     path.write_text("grid: [{model.rate: [0.1]}, {model.rate: [0.1]}]")
     with pytest.raises(UserError, match="expected different runs"):
         directories([f"--config={path}"])
+    path.write_text("grid: [{model.rate: [0.1], model.unit: [baseline]}, {model.unit: [baseline], model.rate: [0.1]}]")
+    with pytest.raises(UserError, match="expected different runs"):
+        directories([f"--config={path}"])  # in whatever order the keys stand
+    path.write_text("grid: {model.unit: [relu conv, relu  conv]}")
+    with pytest.raises(UserError, match="expected different runs"):
+        directories([f"--config={path}", "--seed=1"])  # two configs, and one name
+
+
+def test_a_key_on_the_command_line_drops_no_run_of_another_config(tmp_path):
+    path = tmp_path / "u.yaml"
+    path.write_text("grid: [{seed: [0], model.rate: [0.9]}, {seed: [0], model.momentum: [0.9]}]")
+    assert directories([f"--config={path}", "--seed=0"]) == ["runs/u/rate-0.9-seed0", "runs/u/momentum-0.9-seed0"]
+
+
+def test_what_the_command_line_sets_beside_the_grid_names_the_run(tmp_path):
+    assert directories(["--model.unit", "baseline"]) == ["runs/default/baseline-seed0"]
+    assert directories(["--model.rate=0.05", "--out", "there", "--data.data_dir", "x"]) == ["there/default/seed0"]
+    path = tmp_path / "u.yaml"
+    path.write_text("train: {epochs: 7}\ngrid: {model.unit: [baseline]}")
+    options = ["--train.drops=[2,4]", "--model.rate=0.1", "--data.augment=false", "--train.epochs=7"]
+    name = "runs/u/baseline-no-augment-rate-0.1-drops-2-4-seed0"
+    assert directories([f"--config={path}", *options]) == [name]
+
+
+def change(key, value):
+    """Another value of its kind."""
+    others = {"data.name": "digits", "model.network": "plain", "model.unit": "baseline", "model.size": "small"}
+    others |= {"model.normalization": "layer", "model.shortcut": "identity-pad", "train.optimizer": "sgd"}
+    others |= {"train.precision": "mixed_bfloat16", "train.strategy": "auto", "train.drops": [1, 2], "model.depth": 20, "seed": 1}
+    others |= {"train.jit_compile": True, "train.steps_per_call": 2, "data.train_examples": 100, "model.stages": [1] * 4}
+    return others.get(key) or (not value if isinstance(value, bool) else value / 2 if value < 1 else 2 * value)
+
+
+def test_no_two_keys_give_one_name():
+    aside = {"model.network", "model.size", "model.stages", *config.NEUTRAL}  # not by themselves, or of no result
+    flat = config.flatten(config.Config().to_dict())
+    found = [directories([f"--{key}={change(key, value)}"]) for key, value in flat.items() if key not in aside]
+    assert len({name for (name,) in found}) == len(found) > 15
 
 
 def test_without_a_config_the_defaults_are_the_papers():
@@ -170,7 +208,36 @@ def loads_or_complains(argv):
         return None
 
 
+QUOTED = {"data.augment": "True", "model.depth": "20", "train.learning_rate": "0.1", "seed": "1", "data.data_dir": "null"}
+QUOTED |= {"train.jit_compile": "true", "train.drops": ["1", "2"], "data.train_examples": "5", "model": "{depth: 20}"}
+
+
+@pytest.mark.parametrize(("key", "text"), QUOTED.items())
+@pytest.mark.parametrize("in_grid", [False, True])
+def test_what_stands_in_quotes_is_text(tmp_path, key, text, in_grid):
+    path = tmp_path / "quoted.yaml"
+    path.write_text(yaml.safe_dump({"grid": {key: [text]}} if in_grid else {key: text}))
+    with pytest.raises(UserError, match=f"{key}: expected a value without quotes|grid: expected keys such as"):
+        cli.load(["--config", str(path)])
+
+
+@pytest.mark.parametrize("grid", ["'{model.depth: [20]}'", "{model.depth: '[20]'}", "['{model.depth: [20]}']"])
+def test_what_stands_in_quotes_is_no_grid(tmp_path, grid):
+    path = tmp_path / "quoted.yaml"
+    path.write_text(f"grid: {grid}")
+    with pytest.raises(UserError, match="grid"):
+        cli.load(["--config", str(path)])
+
+
+def test_a_number_without_a_point_needs_no_quotes(tmp_path):
+    path = tmp_path / "rate.yaml"
+    path.write_text("train: {learning_rate: 1e-2}\nmodel: {unit: 'ic relu conv'}\ngrid: {model.rate: [5e-2, 0]}")
+    runs, _ = cli.load(["--config", str(path), "--train.epochs", "20"])
+    assert [(run.config.train.learning_rate, run.config.model.rate) for run in runs] == [(0.01, 0.05), (0.01, 0)]
+
+
 @settings(max_examples=300, deadline=None)
+@example({"data.augment": "True"}, None)
 @given(st.dictionaries(st.sampled_from(KEYS), trees, max_size=4), st.none() | trees)
 def test_any_yaml_is_taken_as_it_stands_or_refused(fuzzed, values, grid):
     tree = {}

@@ -181,7 +181,7 @@ def test_cifar100_trains(prepared, train):
     code, out, _ = train(f"--data.name cifar100 --data.data_dir {folder} --train.epochs 1 --data.augment true")
     assert code == 0
     assert "300 training and 110 test images" in out
-    result = json.loads((train.runs / "seed0" / "result.json").read_text())
+    result = json.loads((train.only() / "result.json").read_text())
     assert result["trainable_parameters"] == count_trainable(models.cifar_resnet(8, num_classes=100))
 
 

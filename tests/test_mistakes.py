@@ -132,9 +132,10 @@ def test_tensorboard_without_tensorflow_is_one_line(train, monkeypatch):
 
 
 def test_a_directory_of_another_config_is_refused_with_the_differences(train):
-    assert train("--train.epochs 1")[0] == 0
+    config = "model: {{depth: 8, rate: {}}}\ntrain: {{epochs: {}, drops: []}}\n"
+    assert train(config=config.format(0.05, 1))[0] == 0
     before = tree(train.runs)
-    code, out, err = train("--train.epochs 2 --model.rate 0.1")
+    code, out, err = train(config=config.format(0.1, 2))
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "model.rate 0.05 (now 0.1), train.epochs 1 (now 2)" in err
@@ -154,7 +155,7 @@ def test_a_broken_record_is_refused(train, content):
 
 def test_a_broken_result_or_a_lost_config_is_refused(train):
     assert train("--train.epochs 1")[0] == 0
-    run = train.runs / "seed0"
+    run = train.only()
     result = (run / "result.json").read_text()
     for name, content, named in (
         ("result.json", "[1, 2", "expected a record"),

@@ -20,8 +20,8 @@ from benchmarks import kill_and_resume, table1_slice
 from training import cli, data, environment, grid, records, run
 from training.lock import Lock
 
-RUN = "digits/relu-ic-conv-seed0"
 OPTIONS = "--config configs/digits.yaml --model.unit relu-ic-conv --model.depth 8 --train.epochs 6 --train.drops [4]"
+RUN = cli.load([*OPTIONS.split(), "--out", "."])[0][0].directory
 
 
 def main(out, options=OPTIONS):
@@ -90,7 +90,7 @@ def test_sigterm_ends_a_grid_cleanly_and_the_same_command_goes_on(whole, tmp_pat
         + "grid: {model.depth: [8], model.unit: [baseline, relu-ic-conv]}\n"
     )
     options = f"--config {path} --train.epochs 6 --train.drops [4]"
-    first, second = (tmp_path / "digits" / f"8-{unit}-seed0" for unit in ("baseline", "relu-ic-conv"))
+    first, second = (tmp_path / "digits" / f"8-{unit}-epochs-6-drops-4-seed0" for unit in ("baseline", "relu-ic-conv"))
     thread = send(signal.SIGTERM, second / "checkpoints" / "epoch-000002.state")
     assert main(tmp_path, options) == 130
     thread.join()
@@ -296,7 +296,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_place_and_the_grid_goes
     config = "model: {depth: 8}\ntrain: {epochs: 2, optimizer: sgd}\ngrid: {train.learning_rate: [1.0e+30, 0.01]}\n"
     code, out, _ = train(config=config)
     assert code == 3
-    diverged, finished = (records.read(train.runs / name) for name in ("1e+30-seed0", "0.01-seed0"))
+    diverged, finished = (records.read(train.runs / name) for name in ("learning_rate-1e+30-seed0", "learning_rate-0.01-seed0"))
     assert (diverged.status, finished.status) == ("diverged", "finished")
     assert diverged.result["diverged_at"] == {"epoch": 1, "step": 2}  # the first loss is that of the initial weights
     assert "not finite at epoch 1, step 2" in out

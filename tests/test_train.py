@@ -2,6 +2,7 @@
 
 import gc
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -29,9 +30,13 @@ def demo(tmp_path_factory):
     import train_cifar
 
     out = tmp_path_factory.mktemp("demo")
-    options = "--train.epochs 8 --train.drops [6,7] --model.depth 8"
-    assert train_cifar.main(["--config", "configs/digits.yaml", "--out", str(out), *options.split()]) == 0
-    return out / "digits"
+    path = out / "demo.yaml"
+    config = yaml.safe_load(pathlib.Path("configs/digits.yaml").read_text())
+    config["model"]["depth"] = 8
+    config["train"] = {"epochs": 8, "drops": [6, 7]}
+    path.write_text(yaml.safe_dump(config))
+    assert train_cifar.main(["--config", str(path), "--out", str(out)]) == 0
+    return out / "demo"
 
 
 def test_every_unit_learns_the_digits(demo):
@@ -96,8 +101,7 @@ def test_finished_runs_are_skipped_and_never_touched(demo, capsys):
     import train_cifar
 
     before = {path: path.read_bytes() for path in demo.glob("*-seed0/**/*") if path.is_file()}
-    options = "--train.epochs 8 --train.drops [6,7] --model.depth 8"
-    assert train_cifar.main(["--config", "configs/digits.yaml", "--out", str(demo.parent), *options.split()]) == 0
+    assert train_cifar.main(["--config", f"{demo}.yaml", "--out", str(demo.parent)]) == 0
     assert capsys.readouterr().out.count("finished already") == 4
     assert before == {path: path.read_bytes() for path in demo.glob("*-seed0/**/*") if path.is_file()}
 

@@ -8,16 +8,19 @@ import pathlib
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, get_loader
 
-from training.config import DEFAULTS, Config, Run, flatten, validate
+from training.config import DEFAULTS, NEUTRAL, Config, Run, flatten, validate
 from training.errors import UserError, require
+
+SPEAK = ("data.name", "model.network", "model.depth", "model.unit", "model.size")  # values that tell their key
 
 
 def load(argv: list[str], script: str = "train_cifar.py") -> tuple[list[Run], bool]:
     """Reads the command line and the YAML that it names.
 
-    A key of the grid that stands on the command line leaves the grid.
+    A key of the grid that stands on the command line leaves the grid. Runs are named by their values of the grid's keys
+    and by what the command line sets beside them.
 
     Args:
         argv: the command line.
@@ -37,24 +40,36 @@ def load(argv: list[str], script: str = "train_cifar.py") -> tuple[list[Run], bo
         options, rest = first.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(error) from error
+    file, stated = [], {}
     if options.config:
+        file = ["--config", options.config]
         _parse(parser.parse_path, options.config, of=f"{options.config}: ")
-    base = _parse(parser.parse_args, [*(["--config", options.config] if options.config else []), *rest])
+        stated = get_loader("yaml")(pathlib.Path(options.config).read_text(encoding="utf-8")) or {}
+    base, plain = (_parse(parser.parse_args, [*file, *more]) for more in (rest, []))
     given = _parse(parser.parse_args, rest, defaults=False)
-    grid = base.pop("grid") or {}
+    grid = stated.pop("grid", None) or {}
     if "grid" in given:
         raise UserError("grid: expected in the YAML file, found on the command line")
+    _check_quotes("grid", grid, base.pop("grid"))
+    for key, value in flatten(stated).items():
+        if key not in given:
+            _check_quotes(key, value, base.get(key))
     name = pathlib.Path(options.config).stem if options.config else "default"
     keys = flatten(Config().to_dict())
+    overrides = [key for key in keys if key in given and key not in NEUTRAL and base[key] != plain[key]]
     runs: dict[pathlib.Path, Run] = {}
     for mapping in grid if isinstance(grid, list) else [grid]:
         for key in mapping:
             require("grid", key, key in keys, "keys such as model.unit")
         axes = {key: [base[key]] if key in given else values for key, values in mapping.items()}
+        axes |= {key: [base[key]] for key in overrides if key not in axes}
         for values in itertools.product(*axes.values()):
             run = _make_run(parser, base, dict(zip(axes, values, strict=True)), name)
-            if run.directory in runs and not any(key in given for key in mapping):
-                raise UserError(f"grid: expected different runs, found {run.directory} twice")
+            same = next((other for other in runs.values() if other.config == run.config), None)
+            if same and any(key in given for key in mapping):
+                continue  # the command line left nothing between two of the grid's mappings
+            if same or run.directory in runs:
+                raise UserError(f"grid: expected different runs, found {(same or run).directory} twice")
             runs[run.directory] = run
     if not runs:
         raise UserError("grid: expected at least one value for each key, found none")
@@ -102,11 +117,22 @@ def _parse(parse, *args, of="", **kwargs):
         raise UserError(f"{of}{error}") from error
 
 
+def _check_quotes(key, asked, found):
+    """Sees to it that what stands in quotes is text: jsonargparse would read it once more."""
+    if isinstance(asked, list) and isinstance(found, list):
+        for one, other in zip(asked, found, strict=True):
+            _check_quotes(key, one, other)
+    else:
+        require(key, repr(asked), not isinstance(asked, str) or isinstance(found, str), "a value without quotes")
+
+
 def _make_run(parser, base, values, name):
     tree = Namespace()
     for key, value in values.items():
         tree[key] = value
     config = _fill(Config, _parse(parser.parse_object, tree.as_dict(), namespace=base, of="grid: "))
+    for key, value in values.items():
+        _check_quotes(key, value, flatten(config.to_dict())[key])
     validate(config)
     cell = label({key: value for key, value in values.items() if key != "seed"})
     directory = f"{cell}-seed{config.seed}" if cell else f"seed{config.seed}"
@@ -127,16 +153,18 @@ def _fill(cls, parsed, prefix=""):
 
 
 def label(values: dict[str, Any]) -> str:
-    """Values of a grid's keys as a name, such as "resnet-b-110-baseline"."""
+    """Values of keys as a name, such as "resnet-b-110-baseline-rate-0.1"; those that `SPEAK` have no key before them."""
     return "-".join(_part(key, value) for key, value in values.items())
 
 
 def _part(key, value):
+    name = key.split(".")[-1]
     if key == "model.bottleneck":
         return "resnet-b" if value else "resnet"
     if value is None or isinstance(value, bool):
-        return ("" if value else "no-") + key.split(".")[-1]
-    return "-".join(str(value).replace("|", "+").replace("/", "_").split())
+        return name if value else f"no-{name}"
+    words = map(str, value) if isinstance(value, list) else str(value).replace("|", "+").replace("/", "_").split()
+    return "-".join([*([] if key in SPEAK else [name]), *words])
 
 
 def dump(runs: list[Run]) -> str:

@@ -15,6 +15,7 @@ from models.plain import SIZES
 from models.units import SHORTCUTS, Ordering
 from training.errors import UserError, require
 
+NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.tensorboard")  # what changes no result
 # What differs from the defaults below, for each script (4.2, 4.3).
 DEFAULTS: dict[str, dict[str, Any]] = {
     "train_cifar.py": {},

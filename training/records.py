@@ -16,7 +16,7 @@ import yaml
 
 from training import files
 from training.cli import parse
-from training.config import Config, Run, defaults, flatten
+from training.config import NEUTRAL, Config, Run, defaults, flatten
 from training.environment import environment, kernels
 from training.errors import UserError
 
@@ -31,7 +31,6 @@ COLUMNS = (
     "images_per_second",
 )
 TOP_FIVE = ("top5", "val_top5")  # of photographs
-NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.tensorboard")  # what changes no result
 # Of env.json, for all of a run, with what older ones that lack it had: what makes results those of another setting, and
 # what beside it moves their last digits.
 ORIGIN = {"images_sha256": None, "backend": None, "replicas": 1}
