@@ -23,10 +23,15 @@ from training.backend import import_keras  # noqa: E402
 
 import_keras()
 
-from training import checkpoint, records  # noqa: E402
+from training import checkpoint, cli, records  # noqa: E402
 
 OPTIONS = "--config configs/digits.yaml --model.unit relu-ic-conv"
-RUN = "digits/relu-ic-conv-seed0"
+
+
+def directory(out: pathlib.Path, options: str) -> pathlib.Path:
+    """Of the run."""
+    (run,), _ = cli.load([*options.split(), "--out", str(out)])
+    return run.directory
 
 
 def start(out: pathlib.Path, options: str) -> subprocess.Popen:
@@ -43,8 +48,8 @@ def finish(out: pathlib.Path, options: str) -> None:
 
 def end(out: pathlib.Path):
     """What must be bit-identical: weights, seed states and optimizer; history but for seconds."""
-    record = records.read(out / RUN)
-    state = checkpoint.newest(out / RUN / "checkpoints")
+    (config,) = out.glob("*/*/config.yaml")
+    record, state = records.read(config.parent), checkpoint.newest(config.parent / "checkpoints")
     assert record.status == "finished"
     assert state.epochs == len(record.history) == record.config["train.epochs"]
     return state.variables, record.history.drop(columns=["seconds", "images_per_second"])
@@ -81,15 +86,16 @@ def main() -> int:
     folder = pathlib.Path(tempfile.mkdtemp())
     finish(folder / "whole", arguments.options)
     expected = end(folder / "whole")
-    seconds = records.read_result(folder / "whole" / RUN)["total_seconds"]
+    seconds = records.read_result(directory(folder / "whole", arguments.options))["total_seconds"]
     equal = 0
     for number in range(1, arguments.kills + 1):
         out = folder / f"killed{number}"
+        run = directory(out, arguments.options)
         process = start(out, arguments.options)
         if number % 2:
-            how = kill(process, out / RUN, moments.uniform(0, seconds), writing=0)
+            how = kill(process, run, moments.uniform(0, seconds), writing=0)
         else:
-            how = kill(process, out / RUN, moments.uniform(0, 0.005), writing=moments.randint(1, len(expected[1])))
+            how = kill(process, run, moments.uniform(0, 0.005), writing=moments.randint(1, len(expected[1])))
         finish(out, arguments.options)
         identical = same(end(out), expected)
         equal += identical

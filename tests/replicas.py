@@ -5,6 +5,7 @@
 Under mirrored there are two virtual CPU devices. Each process writes its outputs, with its number in the name.
 """
 
+import pathlib
 import sys
 
 from training.backend import import_keras
@@ -17,7 +18,7 @@ import tensorflow as tf  # noqa: E402
 from two_devices import two_cpus  # noqa: E402
 
 import iclayer  # noqa: E402
-from training import cli, run, strategy  # noqa: E402
+from training import cli, export, run, strategy  # noqa: E402
 from training.data import ImageSet  # noqa: E402
 
 STEPS = 8
@@ -130,7 +131,8 @@ def main(kind, outputs_path):
     outputs["evaluated"] = [history["val_loss"][-1], history["val_accuracy"][-1]]
     outputs["apart and averaged"] = apart_and_averaged(devices)
     if devices.chief:
-        model.save(outputs_path.replace(".npz", ".keras"))
+        path = pathlib.Path(outputs_path.replace(".npz", ".keras"))
+        export.save(path, model, image_set(ImageSet, tests=37).mean)
     devices.wait()
     np.savez(outputs_path.replace(".npz", f"{devices.worker}.npz"), **outputs)
 

@@ -89,10 +89,21 @@ def test_what_the_command_line_sets_beside_the_grid_names_the_run(tmp_path):
 
 def change(key, value):
     """Another value of its kind."""
-    others = {"data.name": "digits", "model.network": "plain", "model.unit": "baseline", "model.size": "small"}
-    others |= {"model.normalization": "layer", "model.shortcut": "identity-pad", "train.optimizer": "sgd"}
-    others |= {"train.precision": "mixed_bfloat16", "train.strategy": "auto", "train.drops": [1, 2], "model.depth": 20, "seed": 1}
-    others |= {"train.jit_compile": True, "train.steps_per_call": 2, "data.train_examples": 100, "model.stages": [1] * 4}
+    others = {
+        "seed": 1,
+        "data.name": "digits",
+        "data.train_examples": 100,
+        "model.depth": 20,
+        "model.unit": "baseline",
+        "model.normalization": "layer",
+        "model.shortcut": "identity-pad",
+        "train.optimizer": "sgd",
+        "train.drops": [1, 2],
+        "train.precision": "mixed_bfloat16",
+        "train.strategy": "auto",
+        "train.jit_compile": True,
+        "train.steps_per_call": 2,
+    }
     return others.get(key) or (not value if isinstance(value, bool) else value / 2 if value < 1 else 2 * value)
 
 
@@ -208,7 +219,13 @@ def loads_or_complains(argv):
         return None
 
 
-QUOTED = {"data.augment": "True", "model.depth": "20", "train.learning_rate": "0.1", "seed": "1", "data.data_dir": "null"}
+QUOTED = {
+    "data.augment": "True",
+    "model.depth": "20",
+    "train.learning_rate": "0.1",
+    "seed": "1",
+    "data.data_dir": "null",
+}
 QUOTED |= {"train.jit_compile": "true", "train.drops": ["1", "2"], "data.train_examples": "5", "model": "{depth: 20}"}
 
 

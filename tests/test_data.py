@@ -296,6 +296,19 @@ def test_an_archive_of_arrays_is_read_as_it_stands(name, shape, tmp_path, monkey
         data.load(DataConfig("cifar100", data_dir=str(tmp_path)))
 
 
+def test_images_that_only_bear_the_name_are_told_from_those_of_the_data_set(tmp_path, monkeypatch, capsys):
+    stored = arrays()
+    order = np.random.default_rng(1).permutation(30)
+    np.savez(tmp_path / "cifar10.npz", **stored | {f"{kind}_train": stored[f"{kind}_train"][order] for kind in "xy"})
+    config = DataConfig("cifar10", data_dir=str(tmp_path), train_examples=20)
+    assert not data.load(config).genuine
+    assert "warning: data.name: expected the images of cifar10, found others" in capsys.readouterr().err
+    sums = tuple(int(stored[f"{kind}_{part}"].sum()) for part in ("train", "test") for kind in "xy")
+    monkeypatch.setitem(data.SUMS, "cifar10", sums)
+    assert data.load(config).genuine  # in whatever order, and also a part of them
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("key", "change", "found"),
     [

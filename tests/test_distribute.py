@@ -94,7 +94,7 @@ def test_what_was_evaluated_is_what_was_saved(found, kind):
     folder, outputs = found
     model = keras.saving.load_model(folder / f"{kind}.keras")
     images = replicas.image_set(ImageSet, tests=37)
-    evaluated = model.evaluate(images.normalize(images.test_images), images.test_labels, verbose=0)
+    evaluated = model.evaluate(images.test_images, images.test_labels, verbose=0)
     for worker in outputs[kind]:
         np.testing.assert_allclose(worker["evaluated"], evaluated, rtol=1e-6)
 
@@ -137,8 +137,14 @@ def assert_equal_records(out, expected_out):
         np.testing.assert_array_equal(value, expected_value)
 
 
+def only(out):
+    """The directory of the one run that there is."""
+    (config,) = out.glob("default/*/config.yaml")
+    return config.parent
+
+
 def records_of(out):
-    (run,) = out.glob("default/*")
+    run = only(out)
     history = pandas.read_csv(run / "history.csv").drop(columns=["seconds", "images_per_second"])
     return checkpoint.newest(run / "checkpoints").variables, history
 
@@ -176,7 +182,7 @@ def test_photographs_train_and_go_on_after_a_kill(tmp_path, prepare, strategy):
     prepare([jpeg(*size) for size in sizes], [jpeg(*size) for size in sizes[:7]])
     command = "train_imagenet.py --model.depth 18 --train.epochs 2 --train.global_batch_size 4 --data.data_dir"
     killed_and_resumed(f"{command} {tmp_path}", strategy, tmp_path, KINDS[strategy] - 1)
-    (run,) = tmp_path.glob("default/*")
+    run = only(tmp_path)
     result = json.loads((run / "result.json").read_text())
     assert (result["status"], result["epochs"], result["evaluated_images"]) == ("finished", 2, 7)
     history = pandas.read_csv(run / "history.csv")

@@ -177,9 +177,14 @@ def test_never_resuming_leaves_a_finished_run_alone(whole):
 
 
 def test_what_changes_no_result_may_change_and_all_else_is_refused(copy, whole, tmp_path, capfd):
-    assert main(copy, f"{OPTIONS} --model.momentum 0.8 --train.precision mixed_bfloat16") == 2
+    options = f"{OPTIONS} --model.momentum 0.8 --train.precision mixed_bfloat16"
+    (other,), _ = cli.load([*options.split(), "--out", str(copy)])
+    (copy / RUN).rename(other.directory)
+    assert main(copy, options) == 2
     err = capfd.readouterr().err
     assert "model.momentum 0.9 (now 0.8), train.precision float32 (now mixed_bfloat16)" in err
+    assert "give another `--out`, or delete that folder" in err
+    other.directory.rename(copy / RUN)
     assert main(copy, f"{OPTIONS} --train.tensorboard true --data.data_dir {tmp_path}") == 0
     assert_same_end(copy, whole)
 
@@ -296,7 +301,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_place_and_the_grid_goes
     config = "model: {depth: 8}\ntrain: {epochs: 2, optimizer: sgd}\ngrid: {train.learning_rate: [1.0e+30, 0.01]}\n"
     code, out, _ = train(config=config)
     assert code == 3
-    diverged, finished = (records.read(train.runs / name) for name in ("learning_rate-1e+30-seed0", "learning_rate-0.01-seed0"))
+    diverged, finished = (
+        records.read(train.runs / name) for name in ("learning_rate-1e+30-seed0", "learning_rate-0.01-seed0")
+    )
     assert (diverged.status, finished.status) == ("diverged", "finished")
     assert diverged.result["diverged_at"] == {"epoch": 1, "step": 2}  # the first loss is that of the initial weights
     assert "not finite at epoch 1, step 2" in out

@@ -102,7 +102,10 @@ def restore(state: State, model) -> None:
     expected = [(variable.path, tuple(variable.shape)) for variable in variables]
     found = [(path, array.shape) for path, array in state.variables]
     if expected != found:
-        raise UserError(f"checkpoint: expected the variables of {model.name}, found those of another model")
+        raise UserError(
+            f"checkpoint: expected the variables of {model.name}, found those of another model; "
+            "`--resume never` starts this run over"
+        )
     for variable, (_, array) in zip(variables, state.variables, strict=True):
         variable.assign(array)
 
@@ -123,18 +126,3 @@ def check_space(folder: pathlib.Path, model) -> None:
     needed, free = (KEPT + 2) * size, shutil.disk_usage(folder).free  # one more while it is written, and the model
     if free < needed:
         raise UserError(f"out: expected {needed:,} bytes free for checkpoints in {folder}, found {free:,}")
-
-
-def export(path: pathlib.Path, model) -> None:
-    """Saves the trained model for `keras.saving.load_model`.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    new = path.with_name("new.keras")
-    try:
-        model.save(new)
-        new.replace(path)
-    except (OSError, RuntimeError) as error:  # h5py raises either
-        new.unlink(missing_ok=True)
-        raise UserError(f"{path}: expected to write the trained model, found {error}") from error

@@ -40,7 +40,8 @@ def load(argv: list[str], script: str = "train_cifar.py") -> tuple[list[Run], bo
         options, rest = first.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(error) from error
-    file, stated = [], {}
+    file: list[str] = []
+    stated: dict[str, Any] = {}
     if options.config:
         file = ["--config", options.config]
         _parse(parser.parse_path, options.config, of=f"{options.config}: ")
@@ -153,7 +154,7 @@ def _fill(cls, parsed, prefix=""):
 
 
 def label(values: dict[str, Any]) -> str:
-    """Values of keys as a name, such as "resnet-b-110-baseline-rate-0.1"; those that `SPEAK` have no key before them."""
+    """Values of keys as a name, such as "resnet-b-110-baseline-rate-0.1"; what `SPEAK` stands without its key."""
     return "-".join(_part(key, value) for key, value in values.items())
 
 
@@ -161,7 +162,7 @@ def _part(key, value):
     name = key.split(".")[-1]
     if key == "model.bottleneck":
         return "resnet-b" if value else "resnet"
-    if value is None or isinstance(value, bool):
+    if value in (None, []) or isinstance(value, bool):
         return name if value else f"no-{name}"
     words = map(str, value) if isinstance(value, list) else str(value).replace("|", "+").replace("/", "_").split()
     return "-".join([*([] if key in SPEAK else [name]), *words])

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import pathlib
 import socket
+import sys
 import urllib.parse
 import urllib.request
 
@@ -32,6 +33,11 @@ AUGMENTATIONS = {
     "digits": Augmentation(shift=1, flip=False),  # a mirrored 2 is no 2
 }
 SHAPES = {"cifar10": ((32, 32, 3), 10), "cifar100": ((32, 32, 3), 100), "fashion_mnist": ((28, 28, 1), 10)}
+SUMS = {  # of training pixels, training labels, test pixels and test labels, in whatever order images come
+    "cifar10": (18_540_676_619, 225_000, 3_733_374_198, 45_000),
+    "cifar100": (18_729_378_732, 2_475_000, 3_755_249_331, 495_000),
+    "fashion_mnist": (3_431_114_169, 270_000, 573_469_082, 45_000),
+}
 ORDER, AUGMENT = range(2)  # independent streams of random numbers
 
 
@@ -45,6 +51,7 @@ class ImageSet:
     test_images: np.ndarray
     test_labels: np.ndarray
     num_classes: int
+    genuine: bool = True  # whether they are those of the data set of this name
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -207,6 +214,11 @@ def load(config: DataConfig) -> ImageSet | PhotoSet:
         return photographs
     else:
         images = _load_tfds(config.name, config.data_dir)
+    if images.name in SUMS and _sums(images) != SUMS[images.name]:
+        print(
+            f"warning: data.name: expected the images of {images.name}, found others; reports say so", file=sys.stderr
+        )
+        images = dataclasses.replace(images, genuine=False)
     count, wanted = len(images.train_labels), config.train_examples
     if wanted is None:
         return images
@@ -216,23 +228,32 @@ def load(config: DataConfig) -> ImageSet | PhotoSet:
     return dataclasses.replace(images, **train)
 
 
+def _sums(images):
+    arrays = (images.train_images, images.train_labels, images.test_images, images.test_labels)
+    return tuple(int(array.sum(dtype=np.int64)) for array in arrays)
+
+
 def _load_npz(name, path):
     shape, classes = SHAPES[name]
-    arrays: dict[str, np.ndarray] = {}
+
+    def read(stored, part):
+        images, labels = (stored[f"{kind}_{part}"] for kind in "xy")
+        if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+            raise ValueError(f"x_{part} of {images.dtype} {images.shape}, not of uint8 (N, {str(shape)[1:]}")
+        if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
+            raise ValueError(f"y_{part} of {labels.dtype} {labels.shape}, not of integers ({len(images)},)")
+        for index in np.flatnonzero((labels < 0) | (labels >= classes))[:1]:
+            raise ValueError(f"label {labels[index]} at index {index} of y_{part}, not one below {classes}")
+        return images, labels.astype(np.int32)
+
     try:
         with np.load(path) as stored:
-            for part in ("train", "test"):
-                images, labels = (stored[f"{kind}_{part}"] for kind in "xy")
-                if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
-                    raise ValueError(f"x_{part} of {images.dtype} {images.shape}, not of uint8 (N, {str(shape)[1:]}")
-                if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
-                    raise ValueError(f"y_{part} of {labels.dtype} {labels.shape}, not of integers ({len(images)},)")
-                for index in np.flatnonzero((labels < 0) | (labels >= classes))[:1]:
-                    raise ValueError(f"label {labels[index]} at index {index} of y_{part}, not one below {classes}")
-                arrays |= {f"{part}_images": images, f"{part}_labels": labels.astype(np.int32)}
+            (train_images, train_labels), (test_images, test_labels) = (
+                read(stored, part) for part in ("train", "test")
+            )
     except Exception as error:  # whatever NumPy and the archive have to say
         raise UserError(f"{path}: expected the images and labels of {name}, found {error}") from error
-    return ImageSet(name, num_classes=classes, **arrays)
+    return ImageSet(name, train_images, train_labels, test_images, test_labels, classes)
 
 
 def _load_digits():

@@ -35,6 +35,7 @@ def run_all(runs: list[Run]) -> int:
         if run.config.train.tensorboard and not importlib.util.find_spec("tensorflow"):
             raise UserError("train.tensorboard: expected TensorFlow, which writes these logs, found it not installed")
     devices = {run.directory: strategy.start(strategy.choose(run.config.train)) for run in runs}
+    strategy.warn_of_unseen_gpus()  # not before: to look at devices ties TensorFlow to them
     chief = all(each.chief for each in devices.values())
     image_sets = _load_image_sets(runs, devices)
     with contextlib.ExitStack() as locks, Interruption() as interruption:

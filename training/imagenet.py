@@ -12,6 +12,7 @@ from training.errors import UserError, reason
 SIZE, SHORTER_SIDE = 224, 256
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 DCT = "INTEGER_FAST"
+COUNTS = (1_281_167, 50_000)  # photographs to train and to test
 ORDERED = None  # instead of an epoch: the order of the files
 FILES_AT_ONCE = 16
 LOOKED_AT = 100
@@ -32,11 +33,17 @@ class PhotoSet:
     builder: Any
     on_bad_image: str = "error"
     name = "imagenet2012"
+    mean = None  # the network subtracts it
     shape = (SIZE, SIZE, 3)
 
     @property
     def num_classes(self) -> int:
         return self.builder.info.features["label"].num_classes
+
+    @property
+    def genuine(self) -> bool:
+        """Whether they are as many as ILSVRC2012 has."""
+        return (self.train_count, self.test_count) == COUNTS
 
     @property
     def train_count(self) -> int:

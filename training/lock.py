@@ -36,7 +36,8 @@ class Lock:
             with contextlib.suppress(OSError):
                 holder = self._holder.read_text(encoding="utf-8") or holder
             raise UserError(
-                f"{self._directory}: expected a run that no other process works on, found {holder}"
+                f"{self._directory}: expected a run that no other process works on, found {holder}; "
+                "wait for it, or end it"
             ) from error
         except OSError as error:
             self._lock.release()

@@ -2,6 +2,7 @@
 
 import keras
 
+from training import internals
 from training.config import TrainConfig
 
 
@@ -23,17 +24,14 @@ def adam(learning_rate: float) -> keras.optimizers.Adam:
         return optimizer
     import tensorflow as tf
 
-    update_all = optimizer._backend_update_step
-
-    def correct_bias(gradients, variables, learning_rate):
+    def correct_bias(learning_rate):
         step = tf.cast(optimizer.iterations + 1, tf.float32)
         powers = [tf.pow(beta, step) for beta in (optimizer.beta_1, optimizer.beta_2)]
         decays = [tf.constant(number) for number in (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon)]
-        update_all(gradients, variables, (learning_rate, *powers, *decays))
+        return learning_rate, *powers, *decays
 
     def update(gradient, variable, scalars):
-        index = optimizer._get_variable_index(variable)
-        m, v = (averages[index].value for averages in (optimizer._momentums, optimizer._velocities))
+        m, v = (average.value for average in internals.averages(optimizer, variable))
         lr, beta_1_power, beta_2_power, beta_1, beta_2, epsilon = scalars
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -48,5 +46,5 @@ def adam(learning_rate: float) -> keras.optimizers.Adam:
             epsilon=epsilon,
         )
 
-    optimizer._backend_update_step, optimizer.update_step = correct_bias, update
+    internals.hook_updates(optimizer, correct_bias, update)
     return optimizer

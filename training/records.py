@@ -56,6 +56,13 @@ def check(run: Run) -> str:
             pass
     except OSError as error:
         raise UserError(f"out: expected a folder that can be written, found {folder}: {error.strerror}") from error
+    try:
+        return _status(run)
+    except UserError as error:
+        raise UserError(f"{error}; give another `--out`, or delete that folder to start over") from error
+
+
+def _status(run):
     if not (run.directory / "config.yaml").exists():
         if (run.directory / "history.csv").exists():
             raise UserError(f"{run.directory}: expected config.yaml beside history.csv, found none")
@@ -78,13 +85,14 @@ def _readable(path, read):
         raise UserError(f"{path}: expected a record of this project, found {type(error).__name__}: {error}") from error
 
 
-def start(run: Run, first_epoch: int, images_sha256: str, replicas: int = 1) -> None:
+def start(run: Run, first_epoch: int, images_sha256: str, replicas: int = 1, genuine: bool = True) -> None:
     """Writes config.yaml (complete), diff.yaml (what differs from the defaults) and env.json.
 
     A run that goes on has no result.json while it does, and keeps what env.json said of its earlier sessions.
     """
     path = run.directory / "env.json"
-    now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, "replicas": replicas, **environment()}
+    now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, "images_genuine": genuine}
+    now |= {"replicas": replicas, **environment()}
     sessions = []
     if first_epoch:
         before = read_environment(run.directory)

@@ -10,7 +10,7 @@ import keras
 
 import models
 from iclayer import AverageStatistics
-from training import checkpoint, cluster, metrics, optimizer, records, strategy
+from training import checkpoint, cluster, export, metrics, optimizer, records, strategy
 from training.config import Config, Run, TrainConfig
 from training.data import Batches, ImageSet
 from training.errors import UserError
@@ -138,7 +138,7 @@ def train(
     first_epoch, history = (state.epochs, state.history) if state else (0, records.history_header(config))
     if devices.chief:
         checkpoint.check_space(run.checkpoints, model)
-        records.start(run, first_epoch, images.sha256, devices.replicas)
+        records.start(run, first_epoch, images.sha256, devices.replicas, images.genuine)
         records.write_history(run.directory, history)
         if not state:
             checkpoint.clear(run.checkpoints)  # after the history, so that a kill between leaves what goes on
@@ -148,7 +148,8 @@ def train(
     }
     shares = f", {batches.batch_size // devices.replicas} on each of {devices.replicas} replicas"
     print(
-        f"{model.name}, unit {config.model.unit}, seed {config.seed}: {facts['trainable_parameters']:,} trainable "
+        f"{model.name}, unit {config.model.unit}, seed {config.seed}, on {strategy.names(devices)} "
+        f"({keras.backend.backend()}): {facts['trainable_parameters']:,} trainable "
         f"parameters, {images.train_count:,} training and {images.test_count:,} test images, "
         f"{steps} steps of {batches.batch_size} images{shares if devices.replicas > 1 else ''}, "
         f"epochs {first_epoch + 1} to {config.train.epochs}",
@@ -188,7 +189,7 @@ def train(
             ) from error
         raise
     if devices.chief:
-        checkpoint.export(run.checkpoints / "model.keras", model)
+        export.save(run.checkpoints / "model.keras", model, images.mean)
     return _end(run, devices, batches, "finished", facts)
 
 

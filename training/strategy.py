@@ -6,16 +6,19 @@ import functools
 import importlib.util
 import itertools
 import os
+import pathlib
+import sys
 from typing import Any
 
 import keras
 
-from training import cluster
+from training import cluster, internals
 from training.config import Config, TrainConfig
 from training.errors import UserError, reason
 
 MOST_STEPS = 100  # of one call, where `train.steps_per_call` is auto: half a second of a ResNet-110 on a fast GPU
 ABLE = {"tensorflow": ("none", "mirrored", "multi_worker", "tpu"), "jax": ("none", "mirrored"), "torch": ("none",)}
+DRIVER = pathlib.Path("/proc/driver/nvidia/gpus")  # a folder for each GPU, on Linux
 TEST_BATCH = 250  # at most, but for the replicas; every test image counts once at any size
 
 
@@ -109,8 +112,11 @@ def start(strategy: str) -> Devices:
     """
     if strategy == "none":
         return ONE_DEVICE
+    if strategy == "mirrored" and len(_computing()) < 2:
+        warn_of_unseen_gpus()
+        raise UserError(f"train.strategy: expected two devices or more for mirrored, found {_computing()[0]} alone")
     if keras.backend.backend() == "jax":
-        return Devices(strategy, len(keras.distribution.list_devices()))
+        return Devices(strategy, len(_computing()))
     import tensorflow as tf
 
     if strategy == "mirrored":
@@ -192,7 +198,34 @@ def steps_per_call(train: TrainConfig, steps_per_epoch: int, devices: Devices) -
 
 
 def _accelerators():
+    if keras.backend.backend() == "torch":  # Keras lists none of its devices
+        import torch
+
+        return [f"gpu:{i}" for i in range(torch.cuda.device_count())]
     return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
+
+
+def _computing():
+    """The devices of this process that several replicas would share."""
+    if keras.backend.backend() == "torch":
+        return _accelerators() or ["cpu:0"]
+    return _accelerators() or keras.distribution.list_devices()
+
+
+def names(devices: Devices) -> str:
+    """The devices of this process that train, such as "gpu:0, gpu:1"."""
+    return ", ".join(_computing() if devices.replicas > 1 else _computing()[:1])
+
+
+def warn_of_unseen_gpus() -> None:
+    """Says where the driver shows a GPU and the backend has none, which the default environment does not support."""
+    shown = len(list(DRIVER.glob("*")))
+    if shown and "CUDA_VISIBLE_DEVICES" not in os.environ and not _accelerators():
+        print(
+            f"warning: NVIDIA's driver shows {shown} GPU{'s' if shown > 1 else ''}, and {keras.backend.backend()} sees "
+            "none and trains on the CPU; `make GPU=1` sets up TensorFlow for them",
+            file=sys.stderr,
+        )
 
 
 def prepare(model: keras.Model, devices: Devices) -> None:
@@ -204,8 +237,7 @@ def prepare(model: keras.Model, devices: Devices) -> None:
     images = keras.KerasTensor((2, *model.input_shape[1:]), model.inputs[0].dtype)
     labels, weights = keras.KerasTensor((2,), "int32"), keras.KerasTensor((2,), "float32")
     with devices.scope():
-        model._symbolic_build(data_batch=(images, labels, weights))
-    model._maybe_symbolic_build = lambda **_: None  # which takes a mean of a tuple over workers
+        internals.build_for_fit(model, (images, labels, weights))
     if devices.workers > 1:
         model.train_step, model.test_step = _of_rank_1(model.train_step), _of_rank_1(model.test_step)
 
