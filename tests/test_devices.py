@@ -10,7 +10,7 @@ from training import strategy
 from training.errors import UserError
 from training.lock import Lock
 
-CARDS = "0000:01:00.0 0000:02:00.0".split()
+CARDS = ["0000:01:00.0", "0000:02:00.0"]
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(digits, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(export.UserError, match="expected to write the trained model, found .*No space"):
+    with pytest.raises(export.UserError, match=r"expected to write the trained model, found .*No space"):
         trained(digits, tmp_path)
     assert (tmp_path / "model.keras").read_bytes() == before
     assert list(tmp_path.iterdir()) == [tmp_path / "model.keras"]

@@ -13,7 +13,8 @@ import pytest
 import iclayer
 import models
 from benchmarks import table
-from training import analysis, records, report
+from training import analysis, cli, data, records, report
+from training.config import DataConfig
 
 README = pathlib.Path("README.md").read_text()
 
@@ -43,7 +44,7 @@ def test_the_ten_lines_work_where_only_the_package_is_installed(tmp_path):
 
 
 def test_the_examples_for_networks_that_exist_work(tmp_path, monkeypatch):
-    _, insert, look = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    _, insert, look, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {"keras": keras, "iclayer": iclayer}
     exec(insert.replace("weights=None", "weights=None, input_shape=(32, 32, 3), classes=4"), names)
@@ -52,6 +53,35 @@ def test_the_examples_for_networks_that_exist_work(tmp_path, monkeypatch):
     names |= {"images": np.random.default_rng(0).random((20, 8)), "labels": np.arange(20) % 4}
     exec(look, names)
     assert pathlib.Path("diagnostics.png").stat().st_size > 10_000
+
+
+def test_the_example_for_a_trained_model_works(train):
+    assert train("--train.epochs 6 --train.drops [5]")[0] == 0
+    *_, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    path = "runs/digits/relu-ic-conv-seed0/checkpoints/model.keras"
+    assert path in code
+    digits = data.load(DataConfig("digits"))
+    names = {"images": digits.test_images}
+    exec(code.replace(path, str(train.only() / "checkpoints" / "model.keras")), names)
+    assert (names["classes"] == digits.test_labels).mean() > 0.8
+
+
+def test_the_example_of_a_grid_is_the_runs_that_it_promises(tmp_path):
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    runs, _ = cli.load(["--config", str(tmp_path / "mine.yaml")])
+    names = {str(run.directory) for run in runs}
+    assert len(names) == 3 + 2 * 2 * 3
+    assert {"runs/mine/baseline-seed2", "runs/mine/ic-relu-conv-rate-0.1-seed0"} <= names
+
+
+def test_the_layer_is_there_in_every_folder(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    code = "import iclayer; print(iclayer.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == iclayer.__file__
 
 
 def test_every_file_and_folder_that_it_names_is_there():
