@@ -1,24 +1,17 @@
 """What the scripts do: read the configs, train, end with a code that says how it went."""
 
-import sys
-
 from training.backend import import_keras
-from training.errors import UserError
+from training.errors import exit_codes
 
 
+@exit_codes
 def main(argv: list[str], script: str) -> int:
     """Runs `script`, one of `training.config.DEFAULTS`, and returns its exit code."""
-    try:
-        import_keras()
-        from training import cli, grid
+    import_keras()
+    from training import cli, grid
 
-        runs, only_print = cli.load(argv, script)
-        if only_print:
-            print(cli.dump(runs), end="")
-            return 0
-        return grid.run_all(runs)
-    except KeyboardInterrupt:
-        return 130
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs, only_print = cli.load(argv, script)
+    if only_print:
+        print(cli.dump(runs), end="")
+        return 0
+    return grid.run_all(runs)

@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 from training.backend import import_keras
-from training.errors import UserError
+from training.errors import UserError, exit_codes, require
 
 
 def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
@@ -65,6 +65,7 @@ def _load(path):
         raise UserError(f"{path}: expected the trained model of a finished run, found {error}") from error
 
 
+@exit_codes
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.diagnose", description="What reaches the weight layers of a finished run."
@@ -73,14 +74,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--data_dir", help="folder of the prepared data set; default: that of the run")
     parser.add_argument("--images", type=int, default=10_000, help="how many test images; default: 10000")
     options = parser.parse_args(argv)
-    try:
-        import_keras()
-        if options.images < 2:
-            raise UserError(f"--images: expected an int above 1, found {options.images}")
-        write(options.run, options.data_dir, options.images)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    import_keras()
+    require("--images", options.images, options.images >= 2, "an int above 1")
+    write(options.run, options.data_dir, options.images)
     print(f"{options.run / 'diagnostics.csv'} and diagnostics.png")
     return 0
 

@@ -1,6 +1,9 @@
 """Mistakes that a user can make."""
 
+import functools
 import re
+import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -9,6 +12,22 @@ class UserError(Exception):
 
     def __init__(self, message):
         super().__init__(" ".join(str(message).split()))
+
+
+def exit_codes(main: Callable[..., int]) -> Callable[..., int]:
+    """Decorates a script's `main`: a UserError is its line on stderr and 2, Ctrl-C is 130."""
+
+    @functools.wraps(main)
+    def decorated(*args):
+        try:
+            return main(*args)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+
+    return decorated
 
 
 def reason(error: Exception) -> str:

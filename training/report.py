@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from training.backend import import_keras
-from training.errors import UserError
+from training.errors import UserError, exit_codes
 
 
 def write(folder: pathlib.Path, out: pathlib.Path) -> None:
@@ -34,6 +34,7 @@ def write(folder: pathlib.Path, out: pathlib.Path) -> None:
     curves.save(found, out, ("png", "svg"))
 
 
+@exit_codes
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.report", description="Tables and curves from run directories."
@@ -41,13 +42,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("runs", type=pathlib.Path, help="folder with run directories, at any depth")
     parser.add_argument("--out", type=pathlib.Path, help="where report.md, the tables and the curves go; default: RUNS")
     options = parser.parse_args(argv)
-    try:
-        import_keras()
-        out = options.out or options.runs
-        write(options.runs, out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    import_keras()
+    out = options.out or options.runs
+    write(options.runs, out)
     print((out / "report.md").read_text(encoding="utf-8"), end="")
     return 0
 
