@@ -1,6 +1,8 @@
 """The command that diagnoses a finished run."""
 
 import dataclasses
+import json
+import re
 import shutil
 
 import keras
@@ -11,8 +13,9 @@ from PIL import Image
 
 import train_cifar
 from iclayer.diagnostics import recomputed_statistics
-from training import data, diagnose
+from training import data, diagnose, environment, grid, records, report
 from training.config import DataConfig
+from training.errors import UserError
 
 OPTIONS = "--config configs/digits.yaml --model.unit relu-ic-conv --model.depth 8 --train.epochs 3 --train.drops [2]"
 
@@ -71,3 +74,48 @@ def test_what_cannot_be_diagnosed_is_one_line_and_code_2(run, tmp_path, capsys, 
     others = dataclasses.replace(images, train_labels=images.train_labels[::-1])
     monkeypatch.setattr(data, "load", lambda config: others)
     assert "expected the images of" in said(run)
+
+
+TORCH = {"backend": "torch", "devices": ["cpu"]}
+
+
+@pytest.mark.parametrize(
+    ("sessions", "here", "named"),
+    [
+        ([{"backend": "jax"}], {}, "expected the backend that drew its initial weights, jax, found {}; KERAS_BACKEND=jax"),
+        ([{}, {"backend": "jax"}], {}, None),  # the first session drew them
+        ([TORCH], TORCH | {"devices": ["NVIDIA H100"]}, "expected the device .*, cpu, found NVIDIA H100; CUDA_VISIBLE"),
+        ([TORCH], TORCH | {"devices": ["cpu", "cpu"]}, None),
+        ([{"devices": ["NVIDIA H100"]}], {}, None),  # of TensorFlow, whose generators are alike on all
+    ],
+)
+def test_an_initial_network_that_the_run_never_had_is_refused_before_the_images_are_loaded(
+    sessions, here, named, run, tmp_path, capsys, monkeypatch
+):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    recorded = records.read(copy)
+    *earlier, last = [recorded.environment | session for session in sessions]
+    (copy / "env.json").write_text(json.dumps(last | {"earlier_sessions": earlier}))
+    records.write_result(copy, "finished", trainable_parameters=1, evaluated_images=360)  # seals them
+    now = environment.environment()
+    monkeypatch.setattr(environment, "environment", lambda: now | here)
+
+    def load(config):
+        raise UserError("the images were asked for")
+
+    monkeypatch.setattr(data, "load", load)
+    assert diagnose.main([str(copy)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    expected = f"{re.escape(str(copy))}: {named}".format(now["backend"]) if named else "the images were asked for"
+    assert re.match(f"error: {expected}", line)
+
+
+def test_ctrl_c_is_code_130_of_every_script(run, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(diagnose, "write", interrupted)
+    monkeypatch.setattr(report, "write", interrupted)
+    monkeypatch.setattr(grid, "run_all", interrupted)
+    assert (diagnose.main([str(run)]), report.main([str(run)]), train_cifar.main([])) == (130, 130, 130)
+    assert capsys.readouterr().err == ""

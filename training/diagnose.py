@@ -11,6 +11,8 @@ import sys
 from training.backend import import_keras
 from training.errors import UserError, exit_codes, require
 
+REMEDIES = {"backend": "KERAS_BACKEND={} takes it", "device": "CUDA_VISIBLE_DEVICES says which are taken, or none"}
+
 
 def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     """Writes diagnostics.csv and diagnostics.png into a run directory.
@@ -19,8 +21,8 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     many training images of the run's first batches, as augmented there.
 
     Raises:
-        UserError: the run is not a finished one of train_cifar.py, its data are not to be had, or the files cannot be
-            written.
+        UserError: the run is not a finished one of train_cifar.py, its initial network or its data are not to be had,
+            or the files cannot be written.
     """
     import numpy as np
     import pandas
@@ -33,6 +35,7 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     record = records.read(directory)
     if record.status != "finished":
         raise UserError(f"{directory}: expected a finished run, found one that is {record.status}")
+    _check_initial(record)
     trained = _load(directory / "checkpoints" / "model.keras")
     given = ["--data.data_dir", data_dir] if data_dir else []
     ((run,), _) = cli.load(["--config", str(directory / "config.yaml"), *given])
@@ -54,6 +57,26 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     figure(frame).savefig(drawing, format="png", dpi=120)
     files.replace(directory / "diagnostics.csv", frame.to_csv(index=False, float_format="%.6g"))
     files.replace(directory / "diagnostics.png", drawing.getvalue())
+
+
+def _check_initial(record):
+    """Raises a UserError where other initial weights would be drawn than those that the run began with."""
+    from training.environment import environment
+
+    first_session = [*record.environment.get("earlier_sessions", []), record.environment][0]
+    found = _drawn_by(environment())
+    for key, before in _drawn_by(first_session).items():
+        if before != found.get(key):
+            raise UserError(
+                f"{record.directory}: expected the {key} that drew its initial weights, {before}, found "
+                f"{found.get(key)}; {REMEDIES[key].format(before)}"
+            )
+
+
+def _drawn_by(environment):
+    """What initial weights depend on beside the config: the backend, and PyTorch's have a generator for each device."""
+    backend = environment["backend"]
+    return {"backend": backend} | ({"device": environment["devices"][0]} if backend == "torch" else {})
 
 
 def _load(path):
