@@ -244,17 +244,24 @@ def test_photographs_that_are_not_prepared_are_asked_for(tmp_path):
     seed=st.integers(0, 2**16),
     classes=st.integers(6, 30),
     values=st.sampled_from([2, 5, 1000]),  # so few that there are ties, or many
-    k=st.sampled_from([1, 5]),
+    photographs=st.booleans(),
 )
-def test_accuracies_are_those_of_scikit_learn_with_ties_too(seed, classes, values, k):
+def test_accuracies_are_those_of_argmax_and_scikit_learn_with_ties_too(seed, classes, values, photographs):
     random = np.random.default_rng(seed)
     logits = random.integers(0, values, (40, classes)).astype("float32")
     labels = random.integers(0, classes, 40)
-    metric = metrics.top(k, "top")
-    metric.update_state(labels[:25], logits[:25])
-    metric.update_state(labels[25:], logits[25:])
-    expected = top_k_accuracy_score(labels, logits, k=k, labels=range(classes))
-    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+    np.testing.assert_array_equal(metrics.in_top(1)(labels, logits), logits.argmax(axis=1) == labels)
+    measured = metrics.of(photographs)
+    for metric in measured:
+        metric.update_state(labels[:25], logits[:25])
+        metric.update_state(labels[25:], logits[25:])
+    backwards = classes - 1 - labels, logits[:, ::-1]  # of equal ones scikit-learn takes the last
+    expected = {
+        name: pytest.approx(top_k_accuracy_score(*backwards, k=k, labels=range(classes)), abs=1e-6)
+        for name, k in {"accuracy": 1, "top5": 5}.items()
+    }
+    names = list(expected) if photographs else ["accuracy"]
+    assert {metric.name: float(metric.result()) for metric in measured} == {name: expected[name] for name in names}
 
 
 def test_a_logit_that_is_no_number_is_in_no_top():
