@@ -2,6 +2,7 @@
 
 import keras
 
+from iclayer.errors import require
 from iclayer.layer import IC, check_arguments
 from iclayer.weights import WEIGHT_LAYERS, channel_axis
 
@@ -44,11 +45,8 @@ def insert_ic(model, rate=0.05, replace_norm=False):
     check_arguments(rate)
     if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs, model.outputs, name=model.name)
-    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
-        raise ValueError(
-            "Invalid value received for argument `model`. Expected a functional or built sequential `keras.Model`. "
-            f"Received: {model!r}"
-        )
+    functional = isinstance(model, keras.Model) and isinstance(model, keras.Function)
+    require("model", functional, "a functional or built sequential `keras.Model`", repr(model))
     copies, inserted = [], {}
 
     def copy(layer):
@@ -83,9 +81,10 @@ def _check(layer):
     """Raises a ValueError where `layer` holds weights that no IC can come before."""
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, (*WEIGHT_LAYERS, *HARMLESS)):
         return
-    held = next((weight for weight in layer.weights if len(weight.shape) > 1), None)
-    if held is not None:
-        raise ValueError(
-            "Invalid value received for argument `model`. Expected weights in dense and convolutional layers only. "
-            f"Received: layer {layer.name!r} ({layer.__class__.__name__}) with {held.path} of shape {tuple(held.shape)}"
+    for weight in layer.weights:
+        require(
+            "model",
+            len(weight.shape) < 2,
+            "weights in dense and convolutional layers only",
+            f"layer {layer.name!r} ({type(layer).__name__}) with {weight.path} of shape {tuple(weight.shape)}",
         )

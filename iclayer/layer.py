@@ -4,16 +4,10 @@ import math
 
 import keras
 
+from iclayer.errors import require
 from iclayer.fused import BatchNormalization, Dropout
 
 NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
-
-
-def _check(argument, value, valid, expected):
-    if not valid:
-        raise ValueError(
-            f"Invalid value received for argument `{argument}`. Expected {expected}. Received: {argument}={value!r}"
-        )
 
 
 def _is_number(value):
@@ -22,15 +16,11 @@ def _is_number(value):
 
 def check_arguments(rate=0.0, normalization="batch", momentum=0.99, epsilon=1e-3):
     """Raises a ValueError that names the first of the arguments that IC cannot take, what was expected and received."""
-    _check("rate", rate, _is_number(rate) and 0 <= rate < 1, "the fraction to drop, 0 <= rate < 1")
-    _check(
-        "normalization",
-        normalization,
-        isinstance(normalization, str) and normalization in NORMALIZATIONS,
-        "one of " + ", ".join(NORMALIZATIONS),
-    )
-    _check("momentum", momentum, _is_number(momentum) and 0 <= momentum <= 1, "a float in [0, 1]")
-    _check("epsilon", epsilon, _is_number(epsilon) and epsilon > 0, "a float above 0")
+    known = isinstance(normalization, str) and normalization in NORMALIZATIONS
+    require("rate", _is_number(rate) and 0 <= rate < 1, "the fraction to drop, 0 <= rate < 1", f"{rate=}")
+    require("normalization", known, f"one of {', '.join(NORMALIZATIONS)}", f"{normalization=}")
+    require("momentum", _is_number(momentum) and 0 <= momentum <= 1, "a float in [0, 1]", f"{momentum=}")
+    require("epsilon", _is_number(epsilon) and epsilon > 0, "a float above 0", f"{epsilon=}")
 
 
 def num_groups(channels):
@@ -129,7 +119,8 @@ class IC(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_arguments(rate, normalization, momentum, epsilon)
-        _check("axis", axis, isinstance(axis, int) and not isinstance(axis, bool) and axis != 0, "an int, not 0")
+        whole = isinstance(axis, int) and not isinstance(axis, bool)
+        require("axis", whole and axis != 0, "an int, not 0", f"{axis=}")
         self.rate = rate
         self.normalization = normalization
         self.momentum = momentum

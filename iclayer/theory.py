@@ -19,30 +19,29 @@ the IC layer dropout follows a normalization, which takes the mass of a ReLU's z
 import numpy as np
 from scipy.special import entr, rel_entr
 
+from iclayer.errors import require
+
 
 def _distribution(name, probabilities, rank):
     array = np.asarray(probabilities, np.float64)
-    if array.ndim != rank or not np.all(array >= 0) or not np.isclose(array.sum(), 1, rtol=0, atol=1e-9):
-        raise ValueError(
-            f"Invalid value received for argument `{name}`. Expected probabilities of rank {rank} that add up to 1. "
-            f"Received: shape {array.shape}, sum {array.sum():.6g}, least {array.min(initial=np.inf):.6g}"
-        )
+    require(
+        name,
+        array.ndim == rank and np.all(array >= 0) and np.isclose(array.sum(), 1, rtol=0, atol=1e-9),
+        f"probabilities of rank {rank} that add up to 1",
+        f"shape {array.shape}, sum {array.sum():.6g}, least {array.min(initial=np.inf):.6g}",
+    )
     return array
 
 
 def _values(name, values, count):
     array = np.asarray(values, np.float64)
-    if array.shape != (count,) or not np.all(np.isfinite(array)) or len(np.unique(array)) != count:
-        raise ValueError(
-            f"Invalid value received for argument `{name}`. Expected {count} different finite values, one for each "
-            f"probability. Received: {values!r}"
-        )
+    valid = array.shape == (count,) and np.all(np.isfinite(array)) and len(np.unique(array)) == count
+    require(name, valid, f"{count} different finite values, one for each probability", repr(values))
     return array
 
 
 def _probability(keep):
-    if not 0 < keep <= 1:
-        raise ValueError(f"Invalid value received for argument `keep`. Expected 0 < keep <= 1. Received: keep={keep!r}")
+    require("keep", 0 < keep <= 1, "0 < keep <= 1", f"{keep=}")
     return keep
 
 
@@ -130,10 +129,7 @@ def gated_correlation(joint, x, y, keep) -> float:
     x, y = _values("x", x, joint.shape[0]), _values("y", y, joint.shape[1])
     means = joint.sum(1) @ x, joint.sum(0) @ y
     variances = joint.sum(1) @ (x - means[0]) ** 2, joint.sum(0) @ (y - means[1]) ** 2
-    if not all(variances):
-        raise ValueError(
-            "Invalid value received for argument `joint`. Expected x and y to vary. Received: one does not"
-        )
+    require("joint", all(variances), "x and y to vary", "one does not")
     covariance = (x - means[0]) @ joint @ (y - means[1])
     spread = [v + (1 - _probability(keep)) * m**2 for m, v in zip(means, variances, strict=True)]
     return float(keep * covariance / np.sqrt(spread[0] * spread[1]))

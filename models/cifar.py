@@ -2,6 +2,7 @@
 
 import keras
 
+from iclayer.errors import require
 from models.units import LayerFactory, check_shortcut
 
 
@@ -13,13 +14,9 @@ def units_per_stage(depth, bottleneck):
     """
     step = 9 if bottleneck else 6
     n = (depth - 2) // step
-    if n < 1 or depth != step * n + 2:
-        nearest = [step * k + 2 for k in (n, n + 1) if k >= 1]
-        raise ValueError(
-            f"Invalid value received for argument `depth`. Expected {step}n + 2 for bottleneck={bottleneck}, "
-            f"the nearest {'being' if len(nearest) == 1 else 'are'} {' and '.join(map(str, nearest or [step + 2]))}. "
-            f"Received: depth={depth}"
-        )
+    nearest = [step * k + 2 for k in (n, n + 1) if k >= 1] or [step + 2]
+    named = f"the nearest {'being' if len(nearest) == 1 else 'are'} {' and '.join(map(str, nearest))}"
+    require("depth", n > 0 and depth == step * n + 2, f"{step}n + 2 for {bottleneck=}, {named}", f"{depth=}")
     return n
 
 

@@ -2,6 +2,7 @@
 
 import keras
 
+from iclayer.errors import require
 from models.units import LayerFactory, check_shortcut
 
 # Units of each stage, and whether they are bottlenecks.
@@ -17,14 +18,9 @@ MEAN = (0.485, 0.456, 0.406)  # of the training images' red, green and blue, sca
 
 def check_depth(depth, stages):
     """Raises a ValueError where no network has this depth, or these stages."""
-    if depth not in DEPTHS:
-        expected = ", ".join(map(str, DEPTHS))
-        raise ValueError(f"Invalid value received for argument `depth`. Expected {expected}. Received: depth={depth}")
-    if stages is not None and (len(stages) != 4 or min(stages) < 1):
-        raise ValueError(
-            "Invalid value received for argument `stages`. Expected None or a number of units, at least 1, for each "
-            f"of 4 stages. Received: stages={stages}"
-        )
+    require("depth", depth in DEPTHS, ", ".join(map(str, DEPTHS)), f"{depth=}")
+    counts = stages is None or (len(stages) == 4 and min(stages) > 0)
+    require("stages", counts, "None or a number of units, at least 1, for each of 4 stages", f"{stages=}")
 
 
 def imagenet_resnet(

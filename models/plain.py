@@ -2,6 +2,7 @@
 
 import keras
 
+from iclayer.errors import require
 from models.units import LayerFactory
 
 # Widths and 3x3 convs of each stage. The article that compares small, medium and large models on Fashion-MNIST gives
@@ -36,10 +37,7 @@ def plain(
     Raises:
         ValueError: an argument is not valid.
     """
-    if size not in SIZES:
-        raise ValueError(
-            f"Invalid value received for argument `size`. Expected one of {', '.join(SIZES)}. Received: size={size!r}"
-        )
+    require("size", size in SIZES, f"one of {', '.join(SIZES)}", f"{size=}")
     layers = LayerFactory(unit, rate, normalization, momentum, epsilon, use_bias, l2)
     widths, convs = SIZES[size]
     inputs = x = keras.Input(input_shape, name="image")

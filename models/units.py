@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 import keras
 
 from iclayer import IC, normalization_layer
+from iclayer.errors import require
 from iclayer.fused import Dropout
 from iclayer.layer import check_arguments
 
@@ -40,11 +41,7 @@ SHORTCUTS = ("projection", "projection-norm", "identity-pad")
 
 def check_shortcut(shortcut):
     """Raises a ValueError for what is not one of `SHORTCUTS`."""
-    if shortcut not in SHORTCUTS:
-        raise ValueError(
-            f"Invalid value received for argument `shortcut`. Expected one of {', '.join(SHORTCUTS)}. "
-            f"Received: shortcut={shortcut!r}"
-        )
+    require("shortcut", shortcut in SHORTCUTS, f"one of {', '.join(SHORTCUTS)}", f"{shortcut=}")
 
 
 class Token(NamedTuple):
@@ -72,27 +69,21 @@ class Ordering:
             ValueError: no network can be built from `unit`; the message says why.
         """
 
-        def refuse(why):
-            return ValueError(
-                f"Invalid value received for argument `unit`. Expected one of {', '.join(UNITS)}, or a string of "
-                f"{', '.join(TOKENS)} such as 'relu ic conv' or 'conv bn | relu || dropout'. "
-                f"Received: unit={unit!r}, {why}"
-            )
+        def check(valid, why):
+            expected = f"one of {', '.join(UNITS)}, or a string of {', '.join(TOKENS)}"
+            examples = "such as 'relu ic conv' or 'conv bn | relu || dropout'"
+            require("unit", valid, f"{expected} {examples}", f"{unit=}, {why}")
 
-        if not isinstance(unit, str):
-            raise refuse("which is not a string")
+        check(isinstance(unit, str), "which is not a string")
         words = UNITS.get(unit, unit).split()
         for word in words:
-            if word not in (*TOKENS, "|", "||"):
-                raise refuse(f"where {word!r} is neither a unit nor a token")
-        if words.count("conv") != 1:
-            raise refuse(f"which has `conv` {words.count('conv')} times, not once")
+            check(word in (*TOKENS, "|", "||"), f"where {word!r} is neither a unit nor a token")
+        check(words.count("conv") == 1, f"which has `conv` {words.count('conv')} times, not once")
         for bar in ("|", "||"):
-            if words.count(bar) > 1:
-                raise refuse(f"which has `{bar}` more than once")
+            check(words.count(bar) < 2, f"which has `{bar}` more than once")
         marks = [word for word in words if word in ("conv", "|", "||")]
-        if marks != [mark for mark in ("conv", "|", "||") if mark in marks]:
-            raise refuse("where `conv`, `|` and `||` must come in this order")
+        ordered = marks == [mark for mark in ("conv", "|", "||") if mark in marks]
+        check(ordered, "where `conv`, `|` and `||` must come in this order")
         parts: dict[str, list[Token]] = {"before": [], "conv": [], "|": [], "||": []}
         place, seen = "before", collections.Counter[str]()
         for word in words:
