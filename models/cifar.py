@@ -60,11 +60,6 @@ def cifar_resnet(
     layers = LayerFactory(unit, rate, normalization, momentum, epsilon, use_bias, l2)
     inputs = keras.Input(input_shape, name="image")
     x = layers.stem(inputs, "stem", filters=16, kernel_size=3, strides=1)
-    for stage, width in enumerate((16, 32, 64), 1):
-        sizes = [(1, width), (3, width), (1, 4 * width)] if bottleneck else [(3, width), (3, width)]
-        for i in range(1, n + 1):
-            convs = [{"filters": filters, "kernel_size": size, "strides": 1} for size, filters in sizes]
-            convs[0]["strides"] = 2 if stage > 1 and i == 1 else 1
-            x = layers.residual_unit(x, f"stage{stage}_unit{i}", convs, shortcut)
+    x = layers.stages(x, (16, 32, 64), (n, n, n), bottleneck, shortcut)
     logits = layers.head(x, num_classes)
     return keras.Model(inputs, logits, name=f"resnet{'_b' if bottleneck else ''}_{depth}")

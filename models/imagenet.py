@@ -67,10 +67,5 @@ def imagenet_resnet(
     x = keras.layers.Rescaling(1 / 255, [-mean for mean in MEAN], name="image_rescaling")(inputs)
     x = layers.stem(x, "stem", filters=64, kernel_size=7, strides=2)
     x = keras.layers.MaxPooling2D(3, 2, padding="same", data_format="channels_last", name="stem_pool")(x)
-    for stage, (width, count) in enumerate(zip((64, 128, 256, 512), stages or units, strict=True), 1):
-        sizes = [(1, width), (3, width), (1, 4 * width)] if bottleneck else [(3, width), (3, width)]
-        for i in range(1, count + 1):
-            convs = [{"filters": filters, "kernel_size": size, "strides": 1} for size, filters in sizes]
-            convs[0]["strides"] = 2 if stage > 1 and i == 1 else 1
-            x = layers.residual_unit(x, f"stage{stage}_unit{i}", convs, shortcut)
+    x = layers.stages(x, (64, 128, 256, 512), stages or units, bottleneck, shortcut)
     return keras.Model(inputs, layers.head(x, num_classes, layers.regularizer), name=f"resnet_{depth}")

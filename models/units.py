@@ -165,6 +165,24 @@ class LayerFactory:
         ordering = self.ordering
         return self.apply(ordering.before + ordering.conv + ordering.after, x, place, index, **conv)
 
+    def stages(self, x, widths, counts, bottleneck, shortcut):
+        """Stages of residual units; each stage but the first halves height and width.
+
+        Args:
+            x: a `keras.KerasTensor` (batch, height, width, channels).
+            widths: the filters of the 3x3 convs of each stage.
+            counts: the number of units of each stage.
+            bottleneck: whether units are 1x1, 3x3, 1x1 with 4x channels, not 3x3, 3x3.
+            shortcut: one of `SHORTCUTS`.
+        """
+        for stage, (width, count) in enumerate(zip(widths, counts, strict=True), 1):
+            sizes = [(1, width), (3, width), (1, 4 * width)] if bottleneck else [(3, width), (3, width)]
+            for i in range(1, count + 1):
+                convs = [{"filters": filters, "kernel_size": size, "strides": 1} for size, filters in sizes]
+                convs[0]["strides"] = 2 if stage > 1 and i == 1 else 1
+                x = self.residual_unit(x, f"stage{stage}_unit{i}", convs, shortcut)
+        return x
+
     def residual_unit(self, x, place, convs, shortcut):
         """The string for each of `convs`, the addition, then what waited.
 
