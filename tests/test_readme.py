@@ -1,5 +1,6 @@
 """What the README says is what happens."""
 
+import json
 import os
 import pathlib
 import re
@@ -111,21 +112,110 @@ def test_the_tables_are_what_the_report_of_the_records_says(folder, tmp_path):
         assert part in (tmp_path / "report.md").read_text()
 
 
+TABLE = r"<!-- (results/.*) -->\n(.*?)<!-- /\1 -->"
+# What the text says of the tables: the folder of the records, the words, and row and column of each number in them.
+MEAN, SPREAD, DROP, LAST = "mean of all epochs", "standard deviation of the last ten", "largest drop", "last epoch"
+UNIT_1, UNIT_2, UNIT_3 = "relu-ic-conv", "ic-conv-relu", "conv-relu-ic"
+MEDIUM = "medium-conv-{}-seed0"
+SAID = [
+    (
+        "results/first-evidence",
+        "units 1 and 2 are ahead of the baseline in both seeds, by {} and {}; unit 3 hardly, by {}.",
+        [(f"{unit} less baseline", MEAN) for unit in (UNIT_1, UNIT_2, UNIT_3)],
+    ),
+    (
+        "results/first-evidence",
+        "Unit 1's largest fall between epochs differs by {}, and its standard deviation over the last ten epochs, when "
+        "the learning rate is low, by {};",
+        [(f"{UNIT_1} less baseline", column) for column in (DROP, SPREAD)],
+    ),
+    (
+        "results/first-evidence",
+        "**A better end?** Perhaps: {}, {} and {} for units 1, 2 and 3,",
+        [(f"{unit} less baseline", LAST) for unit in (UNIT_1, UNIT_2, UNIT_3)],
+    ),
+    (
+        "results/first-evidence",
+        "which has no dropout, is ahead of the baseline by {} in the mean of all epochs and by {} at the end.",
+        [("relu-bn-conv less baseline", column) for column in (MEAN, LAST)],
+    ),
+    (
+        "results/first-evidence",
+        "which adds it to `relu-bn-conv`, differs from that by {} in the mean of all epochs and by {} at the end.",
+        [(f"{UNIT_1} less relu-bn-conv", column) for column in (MEAN, LAST)],
+    ),
+    (
+        "results/first-evidence",
+        "`relu-dropout-conv` differs from the baseline by {} and {},",
+        [("relu-dropout-conv less baseline", column) for column in (MEAN, LAST)],
+    ),
+    (
+        "results/orderings",
+        "`conv-dropout-bn-relu` furthest ({}):",
+        [("conv-dropout-bn-relu", "mean ± standard error")],
+    ),
+    (
+        "results/fashion-regularizers",
+        "the large one with everything is first, at {};",
+        [("large-conv-bn-relu-dropout-augment-seed0", LAST)],
+    ),
+    (
+        "results/fashion-regularizers",
+        "Batch normalization ({}), dropout ({}) and both ({}) do not raise the accuracy of the medium network ({})",
+        [
+            (MEDIUM.format(f"{kind}no-augment"), LAST)
+            for kind in ("bn-relu-", "relu-dropout-", "bn-relu-dropout-", "relu-")
+        ],
+    ),
+    (
+        "results/fashion-regularizers",
+        "Shifts and flips lower the accuracy, alone ({}) and with both ({}),",
+        [(MEDIUM.format(f"{kind}augment"), LAST) for kind in ("relu-", "bn-relu-dropout-")],
+    ),
+]
+
+
+def cells():
+    """The text of each cell of a README's table, by folder of the records, row and column."""
+    found = {}
+    for folder, block in re.findall(TABLE, README, re.DOTALL):
+        lines = block.replace("`", "").strip().splitlines()
+        header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+        for row in rows:
+            found |= {(folder, row[0], column): text for column, text in zip(header, row, strict=True)}
+    return found
+
+
 def test_the_accuracies_and_differences_in_the_text_are_those_of_the_tables():
-    table = r"<!-- (results/.*) -->\n.*?<!-- /\1 -->"
-    shown = "".join(block.group() for block in re.finditer(table, README, re.DOTALL))
-    text = re.sub(table, "", README, flags=re.DOTALL)
-    for form in (r"[+-]0\.\d{4} ± 0\.\d{4}", r"(?<![+-])0\.[5-9]\d{3}"):
-        quoted = re.findall(form, text)
-        assert len(quoted) > 5
-        for number in quoted:
-            assert number in shown, number
+    text, shown = " ".join(re.sub(TABLE, "", README, flags=re.DOTALL).split()), cells()
+    for folder, words, places in SAID:
+        said = words.format(*(shown[folder, *place] for place in places))
+        assert text.count(said) == 1, said
+        text = text.replace(said, "")
+    assert not re.findall(r"[+-]0\.\d{4} ± 0\.\d{4}|(?<![+-])0\.[5-9]\d{3}", text)  # no other is left
 
 
 def test_the_speeds_are_those_that_were_recorded(capsys):
     table.main()
     shown = re.search(r"<!-- benchmarks/results -->\n(.*?)<!-- /benchmarks/results -->", README, re.DOTALL)
     assert shown.group(1) == capsys.readouterr().out
+
+
+def test_the_speeds_in_the_text_are_those_that_were_recorded():
+    def ratio(of, to):
+        return np.median(np.divide(of, to))
+
+    results, text = pathlib.Path("benchmarks/results"), " ".join(README.split())
+    first, *_ = map(json.loads, (results / "training.jsonl").read_text().splitlines())
+    on, off = (first["images_per_second"][f"tensorflow:{state}"] for state in ("on", "off"))
+    assert f"they make ResNet-{first['depth']} train {ratio(on, off):.1f} times as fast" in text
+    times = json.loads((results / "whitening.json").read_text())["milliseconds"]
+    zca, ic = times["ZCA, eigenvectors"], times["IC"]
+    assert f"at 16, ZCA takes {np.median(zca['16']):.1f} ms and IC {np.median(ic['16']):.1f})" in text
+    assert f"at 1,024 IC is {ratio(zca['1024'], ic['1024']):.0f} times as fast" in text
+    rates = json.loads((results / "photographs.json").read_text())["photographs_per_second"]
+    left = ratio(rates["decoding and resizing"], rates["decoding"])
+    assert f"resizing after it leaves {left:.1f} of its rate" in text
 
 
 def test_the_report_of_the_records_is_the_one_beside_them(tmp_path):
@@ -148,13 +238,13 @@ def test_the_table_of_orderings_is_the_one_that_is_built():
     assert {name: ordering.replace("\\|", "|") for name, ordering in rows} == models.UNITS
 
 
-def test_momentum_alone_does_not_change_the_training():
-    for unit in ("baseline", "relu-ic-conv"):
-        slow, fast = (
-            records.read_history(pathlib.Path(f"results/two-epochs/momentum-{momentum}/resnet-20-{unit}-seed0"))
-            for momentum in (0.99, 0.9)
-        )
-        assert list(slow["loss"]) == list(fast["loss"])
+@pytest.mark.parametrize("unit", ["baseline", "relu-ic-conv"])
+def test_momentum_alone_does_not_change_the_training(unit, train):
+    config = f"model: {{network: plain, size: small, unit: {unit}}}\ntrain: {{epochs: 2, drops: []}}\n"
+    assert train(config=f"{config}grid: {{model.momentum: [0.99, 0.9]}}\n")[0] == 0
+    slow, fast = (records.read_history(path.parent) for path in train.runs.glob("*/history.csv"))
+    assert list(slow["loss"]) == list(fast["loss"])
+    assert list(slow["val_loss"]) != list(fast["val_loss"])
 
 
 def test_the_cost_is_what_the_records_say():
