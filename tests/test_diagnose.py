@@ -13,7 +13,7 @@ from PIL import Image
 
 import train_cifar
 from iclayer.diagnostics import recomputed_statistics
-from training import data, diagnose, environment, grid, records, report
+from training import data, diagnose, environment, export, grid, records, report
 from training.config import DataConfig
 from training.errors import UserError
 
@@ -37,7 +37,7 @@ def test_a_finished_run_is_measured_before_and_after_training(run, capsys):
     images = data.load(DataConfig("digits"))
     batches = images.batches(64, seed=0, augment=True)
     training = np.concatenate([batches(step)[0] for step in range(4)])  # 200 images or more
-    model = keras.saving.load_model(run / "checkpoints" / "model.keras")
+    model = export.network(keras.saving.load_model(run / "checkpoints" / "model.keras"))
     tests, labels = images.normalize(images.test_images[:200]), images.test_labels[:200]
 
     def accuracy():
@@ -82,7 +82,11 @@ TORCH = {"backend": "torch", "devices": ["cpu"]}
 @pytest.mark.parametrize(
     ("sessions", "here", "named"),
     [
-        ([{"backend": "jax"}], {}, "expected the backend that drew its initial weights, jax, found {}; KERAS_BACKEND=jax"),
+        (
+            [{"backend": "jax"}],
+            {},
+            "expected the backend that drew its initial weights, jax, found {}; KERAS_BACKEND=jax",
+        ),
         ([{}, {"backend": "jax"}], {}, None),  # the first session drew them
         ([TORCH], TORCH | {"devices": ["NVIDIA H100"]}, "expected the device .*, cpu, found NVIDIA H100; CUDA_VISIBLE"),
         ([TORCH], TORCH | {"devices": ["cpu", "cpu"]}, None),

@@ -28,7 +28,7 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     import pandas
 
     from iclayer.diagnostics import diagnose, figure
-    from training import cli, data, files, records
+    from training import cli, data, export, files, records
     from training.imagenet import PhotoSet
     from training.run import build
 
@@ -36,7 +36,7 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     if record.status != "finished":
         raise UserError(f"{directory}: expected a finished run, found one that is {record.status}")
     _check_initial(record)
-    trained = _load(directory / "checkpoints" / "model.keras")
+    trained = export.network(_load(directory / "checkpoints" / "model.keras"))
     given = ["--data.data_dir", data_dir] if data_dir else []
     ((run,), _) = cli.load(["--config", str(directory / "config.yaml"), *given])
     images = data.load(run.config.data)
@@ -48,9 +48,10 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     steps = min(-(-count // batches.batch_size), batches.steps_per_epoch)
     training = np.concatenate([batches(step)[0] for step in range(steps)])
     tests, labels = images.normalize(images.test_images[:count]), images.test_labels[:count]
+    initial = build(run.config, images)
     frames = [
-        diagnose(model, tests, labels, statistics=training).assign(model=name)
-        for name, model in (("initial", build(run.config, images)), ("trained", trained))
+        diagnose(model, tests, labels, loss=initial.loss, statistics=training).assign(model=name)
+        for name, model in (("initial", initial), ("trained", trained))
     ]
     frame = pandas.concat(frames)
     drawing = io.BytesIO()
