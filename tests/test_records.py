@@ -3,11 +3,12 @@
 import pathlib
 import shutil
 
+import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from training import records, tables
+from training import analysis, records, tables
 from training.cli import load
 from training.config import Run
 from training.errors import UserError
@@ -98,4 +99,18 @@ def test_a_run_that_goes_on_has_no_result_and_remembers_its_earlier_sessions(cop
         assert (record.status, record.environment["from_epoch"]) == ("unfinished", epochs + 1)
     assert record.environment["earlier_sessions"][0] == first
     assert record.environment["earlier_sessions"][1]["from_epoch"] == 6
+    shutil.copytree(SOURCE, copy, dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize("epochs", [1, 9, 10, 30])
+def test_the_mean_of_the_last_ten_is_one_in_the_record_and_in_the_report_and_none_of_fewer(epochs, copy):
+    (copy / "history.csv").write_text("".join((SOURCE / "history.csv").open().readlines()[: epochs + 1]))
+    facts = {"trainable_parameters": 1, "evaluated_images": 360}
+    recorded = records.write_result(copy, "finished", **facts)["mean_last_ten_accuracy"]
+    reported = analysis.table([records.read(copy)])["last_ten"].item()
+    if epochs < 10:
+        assert recorded is None
+        assert pandas.isna(reported)
+    else:
+        assert recorded == reported == pytest.approx(ORIGINAL.history["val_accuracy"][epochs - 10 : epochs].mean())
     shutil.copytree(SOURCE, copy, dirs_exist_ok=True)

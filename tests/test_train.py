@@ -74,7 +74,7 @@ def test_the_run_directory_holds_everything(demo):
     result = json.loads((directory / "result.json").read_text())
     assert result["last_accuracy"] == rows["val_accuracy"].iloc[-1]
     assert result["best_accuracy"] == rows["val_accuracy"].max()
-    assert result["mean_last_ten_accuracy"] == pytest.approx(rows["val_accuracy"].mean())
+    assert result["mean_last_ten_accuracy"] is None  # of eight epochs
     assert result["evaluated_images"] == 360
     assert result["trainable_parameters"] == sum(weight.size for weight in trainable(directory))
     first = {float(target): epoch for target, epoch in result["epochs_to_accuracy"].items()}

@@ -16,7 +16,6 @@ from training.records import Record
 PAPER = pathlib.Path(__file__).parent.parent / "results" / "paper_table1.csv"
 BASELINE = "baseline"
 ABLATED, ABLATIONS = "relu-ic-conv", ("relu-bn-conv", "relu-dropout-conv")  # without dropout, without normalization
-LAST = 10  # epochs at the end whose spread is told
 
 
 def read_runs(folder: pathlib.Path) -> tuple[list[Record], dict[pathlib.Path, str]]:
@@ -105,8 +104,7 @@ def table(found: list[Record]) -> pandas.DataFrame:
     """
     rows = []
     for record, label in zip(found, _labels([setting(record) for record in found]), strict=True):
-        accuracy = record.history["val_accuracy"]
-        enough = len(accuracy) >= LAST
+        accuracy, late = record.history["val_accuracy"], records.last_ten(record.history)
         row = {
             "directory": record.directory,
             "setting": label,
@@ -121,9 +119,9 @@ def table(found: list[Record]) -> pandas.DataFrame:
             "test_images": record.result["evaluated_images"] if record.result else np.nan,
             "last": accuracy.iloc[-1] if len(accuracy) else np.nan,
             "best": accuracy.max(),
-            "last_ten": accuracy.tail(LAST).mean() if enough else np.nan,
+            "last_ten": late.mean(),
             "mean": accuracy.mean(),
-            "spread": accuracy.tail(LAST).std() if enough else np.nan,
+            "spread": late.std(),
             "drop": max(0.0, -accuracy.diff().min()) if len(accuracy) > 1 else np.nan,
             "seconds": record.history["seconds"].sum(),
             "device": _device(record.environment),
@@ -198,11 +196,6 @@ def paired(runs: pandas.DataFrame) -> pandas.DataFrame:
     both = pandas.concat([both[base], both[ablation]], ignore_index=True)
     differences = {name: both[name] - both[f"{name}_less"] for name in numbers}
     return both[["setting", "unit", "less", "seed"]].assign(**differences)
-
-
-def standard_error(values: pandas.Series) -> float:
-    """Of the mean; NaN for one value."""
-    return values.std() / np.sqrt(len(values))
 
 
 def table1(found: list[Record]) -> pandas.DataFrame:

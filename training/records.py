@@ -153,14 +153,14 @@ def write_result(directory: pathlib.Path, status: str, **facts: Any) -> dict[str
         facts: what history.csv does not say.
     """
     history = read_history(directory)
-    accuracy = history["val_accuracy"]
+    accuracy, late = history["val_accuracy"], last_ten(history)
     reached = {f"{target:g}": first_epoch(history, target) for target in TARGETS}
     result = {
         "status": status,
         "epochs": len(history),
         "last_accuracy": float(accuracy.iloc[-1]) if len(history) else None,  # the headline: "at the end of training"
         "best_accuracy": float(accuracy.max()) if len(history) else None,  # best on test: never the result
-        "mean_last_ten_accuracy": float(accuracy.tail(10).mean()) if len(history) else None,
+        "mean_last_ten_accuracy": float(late.mean()) if len(late) else None,
         "epochs_to_accuracy": reached,
         "total_seconds": float(history["seconds"].sum()),
         **facts,
@@ -168,6 +168,12 @@ def write_result(directory: pathlib.Path, status: str, **facts: Any) -> dict[str
     result["sha256"] = _seal(directory, result)
     files.replace(directory / "result.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def last_ten(history: pandas.DataFrame) -> pandas.Series:
+    """The test accuracies of the last ten epochs; none of them where it has fewer epochs."""
+    accuracy = history["val_accuracy"]
+    return accuracy.tail(10) if len(accuracy) >= 10 else accuracy.head(0)
 
 
 def first_epoch(history: pandas.DataFrame, accuracy: float) -> int | None:

@@ -22,9 +22,14 @@ def _mean(row, column, digits=4):
 
 
 def _difference(values, digits=4):
-    """Mean and standard error of differences."""
-    text = number(values.mean(), digits, sign="+")
-    return text if len(values) < 2 else f"{text} ± {analysis.standard_error(values):.{digits}f}"
+    """Mean and standard error of those differences that are not NaN."""
+    text, error = number(values.mean(), digits, sign="+"), values.sem()
+    return (text if pandas.isna(error) else f"{text} ± {error:.{digits}f}") + _seeds(values.count(), len(values))
+
+
+def _seeds(count, n):
+    """What stands behind a number that only some of the row's seeds have."""
+    return f" ({count} of {n} seeds)" if 0 < count < n else ""
 
 
 def runs_table(runs: pandas.DataFrame, folder: pathlib.Path) -> pandas.DataFrame:
@@ -79,7 +84,7 @@ def _reached(row, target):
     if not count:
         return "not reached"
     text = f"{row[f'epochs_to_{target}']:.1f} epochs, {number(row[f'seconds_to_{target}'], 0)} s"
-    return text if count == row["n"] else f"{text} ({count} of {row['n']} seeds)"
+    return text + _seeds(count, row["n"])
 
 
 def stable_table(units: pandas.DataFrame) -> pandas.DataFrame:
