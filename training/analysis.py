@@ -49,7 +49,7 @@ def setting(record: Record) -> dict[str, Any]:
 
 def unit(config: dict[str, Any]) -> str:
     """The unit, and its dropout rate where it has one that is not the default: such as "relu-ic-conv, rate 0.1"."""
-    name, rate = config["model.unit"], config["model.rate"]
+    name, rate = " ".join(config["model.unit"].split()), config["model.rate"]
     return f"{name}, rate {rate:g}" if Ordering.parse(name).drops and rate != Config().model.rate else name
 
 

@@ -45,7 +45,8 @@ def over_epochs(found: list[Record], label: str, values: Callable[[pandas.DataFr
                 axis.fill_between(
                     mean.index, lines.min(axis=1), lines.max(axis=1), color=line.get_color(), alpha=0.15, linewidth=0
                 )
-        axis.set(xlabel="epoch", ylabel=label, title=name)
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.set_title(name, parse_math=False)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.legend(loc="best", fontsize="small")

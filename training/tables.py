@@ -1,13 +1,32 @@
 """Tables of the report, as text."""
 
 import pathlib
+import re
+from typing import Any
 
 import pandas
 
 from training import analysis, records
 
 NONE = "-"
+# What LaTeX does not print as it stands; "[" would belong to the end of the row before it.
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}"}
+)
 LEFT = ("run", "unit", "difference", "data", "network")  # columns of words
+
+
+def code(name: Any) -> str:
+    """A name as Markdown's code; a backtick, which would end it, becomes an apostrophe."""
+    text = " ".join(str(name).replace("`", "'").split())
+    return f"`{text}`"
+
+
+def escaped(text: str) -> str:
+    """Running text that Markdown shows as it stands."""
+    return re.sub(r"[\\`*<&~$]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def number(value: float, digits: int = 4, sign: str = "") -> str:
@@ -37,7 +56,7 @@ def runs_table(runs: pandas.DataFrame, folder: pathlib.Path) -> pandas.DataFrame
     counted = analysis.finished(runs)
     return pandas.DataFrame(
         {
-            "run": [f"`{directory.relative_to(folder)}`" for directory in counted["directory"]],
+            "run": [code(directory.relative_to(folder)) for directory in counted["directory"]],
             "parameters": [f"{value:,.0f}" for value in counted["parameters"]],
             "test images": [f"{value:,.0f}" for value in counted["test_images"]],
             "epochs": counted["epochs"].astype(str),
@@ -57,7 +76,7 @@ def accuracy_table(units: pandas.DataFrame, paired: pandas.DataFrame) -> pandas.
         differences = pairs.set_index("seed")["last"]
         rows.append(
             {
-                "unit": f"`{row['unit']}`",
+                "unit": code(row["unit"]),
                 "n": str(row["n"]),
                 "seeds": row["seeds"],
                 "last epoch": _mean(row, "last"),
@@ -72,7 +91,7 @@ def accuracy_table(units: pandas.DataFrame, paired: pandas.DataFrame) -> pandas.
 
 def faster_table(units: pandas.DataFrame) -> pandas.DataFrame:
     """Epochs and seconds to each accuracy that some run reached: mean over the seeds that did, which may be fewer."""
-    out = pandas.DataFrame({"unit": [f"`{unit}`" for unit in units["unit"]]})
+    out = pandas.DataFrame({"unit": [code(unit) for unit in units["unit"]]})
     for target in (f"{target:g}" for target in records.TARGETS):
         if units[f"epochs_to_{target}_n"].any():
             out[f"to {target}"] = [_reached(row, target) for _, row in units.iterrows()]
@@ -91,7 +110,7 @@ def stable_table(units: pandas.DataFrame) -> pandas.DataFrame:
     """How much the test accuracy moves, mean and standard deviation over seeds."""
     return pandas.DataFrame(
         {
-            "unit": [f"`{unit}`" for unit in units["unit"]],
+            "unit": [code(unit) for unit in units["unit"]],
             "standard deviation of the last ten epochs": [_mean(row, "spread") for _, row in units.iterrows()],
             "largest drop between epochs": [_mean(row, "drop") for _, row in units.iterrows()],
         }
@@ -108,7 +127,7 @@ def differences_table(units: pandas.DataFrame, paired: pandas.DataFrame) -> pand
     reached = [f"{target:g}" for target in records.TARGETS if (units[f"epochs_to_{target:g}_n"] == units["n"]).all()]
     rows = []
     for (unit, less), pairs in paired.groupby(["unit", "less"], sort=False):
-        row = {"difference": f"`{unit}` less `{less}`", "n": str(len(pairs))}
+        row = {"difference": f"{code(unit)} less {code(less)}", "n": str(len(pairs))}
         if reached:
             row[f"epochs to {reached[-1]}"] = _difference(pairs[f"epochs_to_{reached[-1]}"], 1)
         row |= {text: _difference(pairs[name]) for name, text in columns.items() if pairs[name].notna().any()}
@@ -122,7 +141,7 @@ def table1_table(table1: pandas.DataFrame) -> pandas.DataFrame:
         {
             "data": table1["data"],
             "network": table1["network"],
-            "unit": [f"`{unit}`" for unit in table1["unit"]],
+            "unit": [code(unit) for unit in table1["unit"]],
             "paper": table1["paper"].map(number),
             "ours": [_mean(row, "last") for _, row in table1.iterrows()],
             "difference": [number(value, sign="+") for value in table1["difference"]],
@@ -139,7 +158,7 @@ def missing(units: pandas.DataFrame) -> list[str]:
     every = set().union(*seeds.values())
     out = [] if analysis.BASELINE in seeds else ["no finished run of the baseline, so no differences"]
     return out + [
-        f"`{unit}` has no seed {', '.join(sorted(every - found, key=int))}"
+        f"{code(unit)} has no seed {', '.join(sorted(every - found, key=int))}"
         for unit, found in seeds.items()
         if every - found
     ]
@@ -150,15 +169,16 @@ def odd_ones(runs: pandas.DataFrame, found: list[records.Record], unreadable: di
     results = {record.directory: record.result for record in found if record.result}
     out = []
     for _, row in analysis.left_out(runs).iterrows():
-        name = f"`{row['directory'].relative_to(folder)}`"
+        name = code(row["directory"].relative_to(folder))
         if row["status"] == "diverged":
             place = results[row["directory"]]["diverged_at"]
             out.append(f"{name}: diverged, the loss was not finite at epoch {place['epoch']}, step {place['step']}")
         elif row["status"] == "finished":
-            out.append(f"{name}: a second run of `{row['unit']}`, seed {row['seed']}, in the setting {row['setting']}")
+            setting = escaped(row["setting"])
+            out.append(f"{name}: a second run of {code(row['unit'])}, seed {row['seed']}, in the setting {setting}")
         else:
             out.append(f"{name}: {row['status']} after {row['epochs']} of {row['of_epochs']} epochs")
-    return out + [f"`{directory.relative_to(folder)}`: {message}" for directory, message in unreadable.items()]
+    return out + [f"{code(path.relative_to(folder))}: {escaped(message)}" for path, message in unreadable.items()]
 
 
 def tables(folder: pathlib.Path, found: list[records.Record]) -> dict[str, pandas.DataFrame]:
@@ -190,11 +210,18 @@ def notes(folder: pathlib.Path, found: list[records.Record], unreadable: dict[pa
     if differing.keys() & {"data.name", "data.train_examples"}:
         differing.pop("images_sha256", None)  # says no more
     if differing:
-        keys = "; ".join(f"{key} ({', '.join(map(str, values))})" for key, values in differing.items())
+        keys = escaped("; ".join(f"{key} ({', '.join(map(str, values))})" for key, values in differing.items()))
         out.append(f"Runs of different settings are neither averaged nor compared; the settings differ in {keys}.")
     for setting, group in units.groupby("setting", sort=False):
-        out += [f"{setting}: {line}." for line in missing(group)]
+        out += [f"{escaped(setting)}: {line}." for line in missing(group)]
     return out + odd_ones(runs, found, unreadable, folder)
+
+
+def markdown_table(text: pandas.DataFrame) -> str:
+    """A table as Markdown."""
+    alignment = ["left" if column in LEFT else "right" for column in text]
+    cells = text.map(lambda cell: cell.replace("|", r"\|"))
+    return cells.to_markdown(index=False, disable_numparse=True, colalign=alignment)
 
 
 def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str]) -> str:
@@ -209,8 +236,7 @@ def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str]) -> str:
     if titled:
         parts += ["![Test accuracy over epochs](accuracy.png)"]
     for title, text in titled.items():
-        alignment = ["left" if column in LEFT else "right" for column in text]
-        parts += [f"## {title}", text.to_markdown(index=False, disable_numparse=True, colalign=alignment)]
+        parts += [f"## {escaped(title)}", markdown_table(text)]
     if remarks:
         parts += ["## Missing, or not counted", "\n".join(f"- {line}" for line in remarks)]
     return "\n\n".join(parts) + "\n"
@@ -219,11 +245,10 @@ def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str]) -> str:
 def latex(titled: dict[str, pandas.DataFrame]) -> str:
     """The tables as LaTeX, for the package booktabs."""
     texts = [
-        text.map(lambda cell: cell.replace("`", ""))
+        text.map(lambda cell: cell.replace("`", "").translate(LATEX))
+        .rename(columns=lambda column: column.translate(LATEX))
         .style.hide(axis="index")
-        .format(escape="latex")
-        .format_index(escape="latex", axis="columns")
-        .to_latex(hrules=True, caption=title.replace("_", r"\_"))
+        .to_latex(hrules=True, caption=title.translate(LATEX))
         for title, text in titled.items()
     ]
     return "\n".join(texts)
