@@ -49,22 +49,25 @@ test-kernels: $(VENV)/installed
 	for onednn in 0 1; do TF_ENABLE_ONEDNN_OPTS=$$onednn $(PYTEST) tests/test_layer.py tests/test_fused.py \
 		tests/test_models.py tests/test_diagnostics.py tests/test_insert.py || exit 1; done
 
+# SHORT=1, here and below, leaves out what kills runs, and more that takes long.
 test-distribute: $(VENV)/installed
-	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores ..."
-	$(BIN)/python -m pytest tests/test_distribute.py
+	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores, SHORT one ..."
+	$(BIN)/python -m pytest tests/test_distribute.py $(if $(SHORT),-m "not slow")
 
 # On each backend: its numbers against TensorFlow's, and runs where there is no TensorFlow.
 test-jax test-torch: test-%: numbers-% alone-%
 
-numbers-jax numbers-torch: numbers-%: $(VENV)/installed
+numbers-jax: export JAX_PYTHON = .venv-jax/bin/python
+numbers-torch: export TORCH_PYTHON = .venv-torch/bin/python
+numbers-jax numbers-torch: numbers-%: $(VENV)/installed .venv-%/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements-$*.txt $*
-	$(BIN)/python -m pytest tests/test_backends.py -n 2 -k $*
+	$(BIN)/python -m pytest tests/test_backends.py -n 2 -k "$*$(if $(SHORT), and losses)"
 
 alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_layer.py tests/test_resume.py tests/test_insert.py \
-		tests/test_diagnostics.py -k "test_layer or kills or dense or planted"
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(if $(SHORT),tests/test_layer.py tests/test_train.py \
+		-k "test_layer or sgd",tests/test_layer.py tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
+		-k "test_layer or kills or dense or planted")
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,6 +1,5 @@
 """The layer, the networks and their training on other backends: the same weights give the same logits and losses."""
 
-import importlib.util
 import os
 import pathlib
 import subprocess
@@ -16,14 +15,15 @@ def outputs(script, backend, folder):
     arguments = [f"tests/{script}.py", str(folder / "weights.npz"), str(folder / f"{backend}.npz")]
     environment = {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
     environment |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}  # of JAX: two devices of the CPU
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, env=os.environ | environment, check=True)
+    python = sys.executable if backend == "tensorflow" else os.environ[f"{backend.upper()}_PYTHON"]
+    subprocess.run([python, *arguments], cwd=ROOT, env=os.environ | environment, check=True)
     return np.load(folder / f"{backend}.npz")
 
 
 @pytest.fixture
 def installed(backend):
-    if not importlib.util.find_spec(backend):
-        pytest.skip(f"{backend} is not installed; `make test-{backend}` installs it and runs this test")
+    if f"{backend.upper()}_PYTHON" not in os.environ:
+        pytest.skip(f"{backend} is in an environment of its own; `make test-{backend}` makes it and runs this test")
 
 
 @pytest.mark.usefixtures("installed")

@@ -161,6 +161,7 @@ def whole(tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "kill"), WAYS)
 def test_a_process_is_killed_and_the_same_commands_end_bit_identical(tmp_path, whole, strategy, kill):
     codes, said = killed_and_resumed(DIGITS, strategy, tmp_path, kill)
@@ -176,6 +177,7 @@ def test_a_process_is_killed_and_the_same_commands_end_bit_identical(tmp_path, w
     assert_equal_records(tmp_path, whole[strategy])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["none", "mirrored", "multi_worker"])
 def test_photographs_train_and_go_on_after_a_kill(tmp_path, prepare, strategy):
     sizes = [(40 + i, 60 - i) for i in range(16)]
