@@ -7,7 +7,7 @@ SPEED := $(BIN)/python benchmarks/training_speed.py --out benchmarks/results/tra
 # Each test process has a core, so more threads would only get in each other's way.
 PYTEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo smoke test coverage test-kernels test-distribute lint bench clean
+.PHONY: demo smoke test coverage test-kernels test-distribute mutation lint bench clean
 .PHONY: $(foreach backend,jax torch,test-$(backend) numbers-$(backend) alone-$(backend))
 
 define set_up
@@ -68,6 +68,15 @@ alone-jax alone-torch: alone-%: .venv-%/installed
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(if $(SHORT),tests/test_layer.py tests/test_train.py \
 		-k "test_layer or sgd",tests/test_layer.py tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
 		-k "test_layer or kills or dense or planted")
+
+# In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
+mutation: COPY := build/mutation-$(shell git rev-parse --short HEAD)
+mutation: $(VENV)/installed
+	@echo "Breaking 200 places of the code, one at a time, and testing each, about 50 minutes on one core ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt cosmic-ray==8.7.0
+	test -d $(COPY) || git clone --quiet . $(COPY)
+	cd $(COPY) && git checkout --quiet . && CI=1 PYTHONDONTWRITEBYTECODE=1 TF_NUM_INTRAOP_THREADS=1 \
+		TF_ENABLE_ONEDNN_OPTS=1 $(abspath $(BIN))/python tests/mutation.py mutation.sqlite
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

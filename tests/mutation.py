@@ -1,0 +1,188 @@
+"""Mutation testing: breaks a sample of the code, one place at a time, and shows what no test noticed.
+
+    python tests/mutation.py SESSION.sqlite
+
+A place is a token that an operator of Cosmic Ray changes. Of each module's places some are drawn, and a change of each,
+by a hash of the line: lines that stay keep their changes. The tests run in forks of this process, which has imported
+what takes long and computed nothing, so that a broken module costs its tests alone. Modules are broken in place and
+then mended: this is to run in a copy of the repository, and `make mutation` makes one. The session keeps what was
+found, and the same command goes on with it.
+"""
+
+import collections
+import contextlib
+import difflib
+import hashlib
+import itertools
+import multiprocessing
+import os
+import pathlib
+import re
+import signal
+import sys
+
+import hypothesis  # noqa: F401
+import jsonargparse  # noqa: F401
+import matplotlib.figure  # noqa: F401
+import pandas  # noqa: F401
+import parso
+import pytest
+import rich.table  # noqa: F401
+import scipy.stats  # noqa: F401
+import sklearn.model_selection  # noqa: F401
+import tensorflow  # noqa: F401
+import tensorflow_datasets  # noqa: F401
+from cosmic_ray.commands import init
+from cosmic_ray.mutating import mutate_code, use_mutation
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_db import use_db
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+
+PLACES, LEAST, MOST = 11, 4, 12  # one place of so many is broken, and of a module so many at least and at most
+TIMEOUT = 900  # seconds, of the tests of one module
+# The fast tests that hold each module. Those of `UNHELD` start processes: see test_distribute.py.
+UNHELD = {"iclayer/distribute.py"}
+TESTS = {
+    "iclayer/diagnostics.py": "diagnostics",
+    "iclayer/fused.py": "fused layer",
+    "iclayer/insert.py": "insert",
+    "iclayer/layer.py": "layer",
+    "iclayer/measures.py": "diagnostics",
+    "iclayer/theory.py": "theory",
+    "iclayer/weights.py": "diagnostics insert",
+    "models/cifar.py": "models",
+    "models/imagenet.py": "models imagenet",
+    "models/plain.py": "models",
+    "models/units.py": "models",
+    "training/analysis.py": "report",
+    "training/backend.py": "records machines",
+    "training/checkpoint.py": "checkpoint resume",
+    "training/cli.py": "config mistakes",
+    "training/cluster.py": "cluster",
+    "training/command.py": "config mistakes",
+    "training/config.py": "config mistakes",
+    "training/curves.py": "report",
+    "training/data.py": "data",
+    "training/diagnose.py": "diagnose",
+    "training/environment.py": "records train",
+    "training/errors.py": "cluster mistakes",
+    "training/files.py": "checkpoint mistakes",
+    "training/grid.py": "config mistakes train resume",
+    "training/imagenet.py": "imagenet",
+    "training/interrupt.py": "resume",
+    "training/lock.py": "machines resume",
+    "training/memory.py": "train imagenet",
+    "training/metrics.py": "train imagenet",
+    "training/optimizer.py": "optimizer",
+    "training/records.py": "records report train resume",
+    "training/report.py": "report",
+    "training/run.py": "train mistakes resume",
+    "training/strategy.py": "cluster train",
+    "training/tables.py": "report",
+}
+# What no one would write: bits of what is no int; "is" for "==" and the order of names, which may make no difference.
+ODD = re.compile(
+    r"core/ReplaceBinaryOperator_(Add|Sub|Mul|Div|FloorDiv|Mod|Pow)_(RShift|LShift|Bit\w+)"
+    r"|core/ReplaceComparisonOperator_(\w+_Is(Not)?|(Eq|NotEq)_[LG]\w+)(?<!Is_IsNot)(?<!IsNot_Is)"
+)
+
+
+def says_something(leaf):
+    """Whether a token is neither in an annotation nor in the text of an error."""
+    while parent := leaf.parent:
+        annotation = {"annassign": slice(1, 2), "tfpdef": slice(2, None), "funcdef": slice(4, -2)}.get(parent.type)
+        if parent.type in ("raise_stmt", "fstring") or (annotation and leaf in parent.children[annotation]):
+            return False
+        leaf = parent
+    return True
+
+
+def draw(module, items):
+    """Mutants of a module: of different places, and each of them a program."""
+    source = module.read_text()
+    tree, lines, places = parso.parse(source), source.splitlines(), collections.defaultdict(list)
+    for item in items:
+        (mutation,) = item.mutations
+        leaf = tree.get_leaf_for_position(mutation.start_pos)
+        if says_something(leaf) and not ODD.fullmatch(mutation.operator_name):
+            places[mutation.start_pos].append(item)
+
+    def lot(place, what=""):
+        line, column = place
+        return hashlib.sha256(f"{module} {lines[line - 1 : line + 1]} {column} {what}".encode()).digest()
+
+    def is_program(mutation):
+        code = mutate_code(source, get_operator(mutation.operator_name)(), mutation.occurrence)
+        try:
+            compile(code, module, "exec")
+        except SyntaxError:
+            return False
+        return True
+
+    def first(place):
+        in_turn = sorted(places[place], key=lambda item: lot(place, item.mutations[0].operator_name))
+        return next((item for item in in_turn if is_program(*item.mutations)), None)
+
+    wanted = min(max(len(places) // PLACES, LEAST), MOST)
+    return list(itertools.islice(filter(None, map(first, sorted(places, key=lot))), wanted))
+
+
+def passes(names):
+    """Whether these tests pass, in a process of their own; those that take too long do not."""
+    process = multiprocessing.get_context("fork").Process(target=run, args=[names])
+    process.start()
+    process.join(TIMEOUT)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # what it has started, too
+    process.join()
+    return process.exitcode == 0
+
+
+def run(names):
+    os.setsid()
+    for output in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", *(f"tests/test_{name}.py" for name in names)]))
+
+
+def main(session):
+    modules = [path for folder in ("iclayer", "models", "training") for path in pathlib.Path(folder).rglob("*.py")]
+    if missing := {str(path) for path in modules if path.name != "__init__.py"} - TESTS.keys() - UNHELD:
+        sys.exit(f"{__file__}: expected every module in TESTS, found none of {', '.join(sorted(missing))}")
+    with use_db(session) as db:
+        if not db.num_work_items:
+            if not passes(sorted({name for names in TESTS.values() for name in names.split()})):
+                sys.exit("expected tests that pass while nothing is broken")
+            drawn = []
+            for module in map(pathlib.Path, TESTS):
+                init([module], db, {})
+                drawn += draw(module, db.work_items)
+            db.clear()
+            db.add_work_items(drawn)
+        for item in db.pending_work_items:
+            (mutation,) = item.mutations
+            print(mutation.module_path, *mutation.start_pos, mutation.operator_name, flush=True)
+            operator = get_operator(mutation.operator_name)()
+            with use_mutation(mutation.module_path, operator, mutation.occurrence) as codes:
+                survived = passes(TESTS[str(mutation.module_path)].split())
+            outcome = TestOutcome.SURVIVED if survived else TestOutcome.KILLED
+            diff = "\n".join(difflib.unified_diff(*map(str.splitlines, codes), lineterm="", n=0))
+            db.set_result(item.job_id, WorkResult(WorkerOutcome.NORMAL, test_outcome=outcome, diff=diff))
+        report(db.completed_work_items)
+
+
+def report(completed):
+    """Prints what survived, and the share of each module that was killed."""
+    found = collections.defaultdict(list)
+    for item, result in sorted(completed, key=lambda pair: pair[0].mutations[0].module_path):
+        (mutation,) = item.mutations
+        found[str(mutation.module_path)].append(result.is_killed)
+        if not result.is_killed:
+            print(mutation.module_path, mutation.definition_name, result.diff, sep="\n")
+    found["all"] = [killed for of_module in found.values() for killed in of_module]
+    for name, killed in found.items():
+        print(f"{name:28} {sum(killed):3} of {len(killed):3} killed")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
