@@ -171,3 +171,78 @@ def test_several_workers_want_two_at_least(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(UserError, match="expected TF_CONFIG to name two workers or more for multi_worker, found one"):
         strategy.start("multi_worker")
+
+
+@pytest.mark.parametrize(
+    ("backend", "gpus", "options", "steps"),
+    [
+        ("tensorflow", 1, "", 71),
+        ("jax", 0, "", 1),
+        ("jax", 2, "", 71),
+        ("jax", 2, "--train.jit_compile true", 71),
+        ("jax", 2, "--train.jit_compile false", 1),
+        ("tensorflow", 1, "--train.jit_compile false", 71),
+        ("torch", 1, "", 1),
+    ],
+)
+def test_a_call_has_many_steps_where_the_backend_can(backend, gpus, options, steps, monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["cpu:0", *[f"gpu:{i}" for i in range(gpus)]])
+    (run,), _ = load(options.split())
+    assert strategy.steps_per_call(run.config.train, 781, strategy.Devices()) == steps
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind", "options", "refused"),
+    [
+        ("tensorflow", "none", "", False),
+        ("tensorflow", "mirrored", "", False),
+        ("tensorflow", "multi_worker", "", True),
+        ("jax", "mirrored", "--train.jit_compile true", False),
+        ("jax", "mirrored", "--train.jit_compile false", True),
+        ("torch", "none", "", True),
+    ],
+)
+def test_several_steps_a_call_are_refused_where_there_are_none(backend, kind, options, refused, monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    for steps, expected in ((1, False), (11, refused)):
+        (run,), _ = load(["--train.steps_per_call", str(steps), *options.split()])
+        try:
+            strategy.check(run.config, 50_000, strategy.Devices(kind))
+        except UserError as error:
+            assert expected, error
+            assert str(error).startswith("train.steps_per_call: expected 1 on torch") and str(error).endswith(
+                "found 11"
+            )
+        else:
+            assert not expected
+
+
+@pytest.mark.parametrize(("backend", "chosen"), [("tensorflow", "mirrored"), ("jax", "mirrored"), ("torch", "none")])
+def test_auto_takes_two_gpus_where_the_backend_can(backend, chosen, monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["cpu:0", "gpu:0", "gpu:1"])
+    (run,), _ = load(["--train.strategy", "auto"])
+    assert strategy.choose(run.config.train) == chosen
+
+
+@pytest.mark.parametrize("wanted", ["mirrored", "multi_worker", "tpu"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_strategy_that_the_backend_lacks_is_refused(backend, wanted, monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    (run,), _ = load(["--train.strategy", wanted])
+    if backend == "tensorflow" or (backend, wanted) == ("jax", "mirrored"):
+        assert strategy.choose(run.config.train) == wanted
+    else:
+        with pytest.raises(UserError, match=f"^train.strategy: expected .* on {backend}, found {wanted}$"):
+            strategy.choose(run.config.train)
+
+
+@pytest.mark.parametrize("strategy_name", ["mirrored", "multi_worker", "tpu"])
+def test_xla_is_refused_under_tf_distribute(strategy_name):
+    (run,), _ = load(["--train.jit_compile", "true"])
+    strategy.check(run.config, 50_000, strategy.Devices())
+    with pytest.raises(
+        UserError, match=f"^train.jit_compile: expected auto or false with {strategy_name}, found true$"
+    ):
+        strategy.check(run.config, 50_000, strategy.Devices(strategy_name, distribution=object()))
