@@ -10,6 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
+# Sizes that dropout is compiled for where they vary: twice the one before, and a quarter more where running costs most.
+SIZES = np.array(
+    [*(2**k for k in range(16, 20)), *(m * 2**k for k in range(18, 29) for m in (4, 5, 6, 7)), 2**31 - 1], np.int32
+)
+
 
 @keras.saving.register_keras_serializable(package="iclayer")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -98,7 +103,8 @@ def drop(inputs, rate, seed):
 
     An activation is dropped where a hash of its place is below `rate`: the finalizer of MurmurHash3 (Appleby 2011),
     twice, with a random key before each. XLA makes one loop over the activations of it, on any device; no mask is
-    stored, and no random number for it.
+    stored, and no random number for it. XLA compiles for one size, so inputs whose size is not fixed in a graph are
+    filled up to the next of `SIZES`, which changes no mask.
 
     Args:
         inputs: a float tensor of less than 2**31 elements.
@@ -110,15 +116,30 @@ def drop(inputs, rate, seed):
     """
     import tensorflow as tf
 
-    @tf.custom_gradient
-    def dropped(x):
-        return _kernel()(x, seed, rate), lambda gradient: _kernel()(gradient, seed, rate)
+    kernel = _kernel(inputs.dtype, rate)
 
-    return dropped(inputs)
+    def masked(x):
+        flat, size = tf.reshape(x, [-1]), x.shape.num_elements()
+        if size is None:
+            size = tf.size(x)
+            enough = tf.gather(SIZES, tf.searchsorted(SIZES, [size])[0])
+        elif tf.executing_eagerly() or not _has_kernel_of_its_own(size):
+            enough = SIZES[np.searchsorted(SIZES, size)]
+        else:
+            enough = size
+        return tf.reshape(kernel(tf.pad(flat, [[0, enough - size]]), seed)[:size], tf.shape(x))
+
+    return tf.custom_gradient(lambda x: (masked(x), masked))(inputs)
 
 
 @functools.cache
-def _kernel():
+def _has_kernel_of_its_own(size):
+    """Whether XLA compiles for exactly this size, fixed in a graph: for the first 64 of a process."""
+    return _has_kernel_of_its_own.cache_info().currsize < 64
+
+
+@functools.cache
+def _kernel(dtype, rate):
     import tensorflow as tf
 
     def finalize(z):
@@ -126,15 +147,17 @@ def _kernel():
             z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, np.uint32(shift))) * np.uint32(factor)
         return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, np.uint32(16)))
 
-    @tf.function(jit_compile=True, autograph=False)
-    def kernel(x, seed, rate):
+    signature = [tf.TensorSpec([None], dtype), tf.TensorSpec([2], tf.int64)]
+
+    @tf.function(input_signature=signature, jit_compile=True, autograph=False)
+    def kernel(x, seed):
         seed = tf.bitcast(seed, tf.uint64)
         keys = tf.raw_ops.StatelessRandomUniformFullIntV2(  # Philox (Salmon et al. 2011)
             shape=[2], key=seed[:1], counter=seed * [0, 1], alg=1, dtype=tf.uint32
         )
         places = tf.cast(tf.range(tf.size(x)), tf.uint32)
         z = finalize(tf.bitwise.bitwise_xor(finalize(places + keys[0]), keys[1]))
-        kept = tf.reshape(z, tf.shape(x)) >= np.uint32(min(round(rate * 2**32), 2**32 - 1))
+        kept = z >= np.uint32(min(round(rate * 2**32), 2**32 - 1))
         return tf.where(kept, x * tf.cast(1 / (1 - rate), x.dtype), tf.zeros([], x.dtype))
 
     return kernel

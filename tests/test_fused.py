@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iclayer import IC
+from iclayer import IC, fused
 from iclayer.fused import BatchNormalization, Dropout, drop
 
 tf = pytest.importorskip("tensorflow")
@@ -168,18 +168,72 @@ def test_gradient_and_output_have_one_mask_and_its_expectation_is_the_input():
     assert (abs(mean - x.numpy()) < 6.5 * deviation + 1e-6).all()  # of 65,536: a right one fails once in 190,000
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_eager_graph_and_xla_drop_the_same(dtype):
-    x, seed = tf.cast(tf.random.normal((5, 4, 3, 2), seed=1), dtype), tf.constant([5, 9], tf.int64)
+@settings(max_examples=10, deadline=None)
+@given(
+    shape=st.lists(st.integers(0, 40), min_size=1, max_size=4),
+    dtype=st.sampled_from(["float32", "bfloat16", "float16", "float64"]),
+    rate=st.sampled_from([0.05, 0.5]),
+    seed=st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)),
+)
+def test_eager_graph_and_xla_drop_the_same_whether_they_know_the_shape_or_not(shape, dtype, rate, seed):
+    def passes(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = drop(x, rate, tf.constant(seed, tf.int64))
+        return y, tape.gradient(y, x, x)
 
-    def call(x):
-        return drop(x, 0.5, seed)
-
-    eager = call(x)
+    x = tf.cast(tf.random.normal(shape, seed=1), dtype)
+    eager, gradient = passes(x)
     assert eager.dtype == dtype
-    assert 0 < np.mean(eager == 0) < 1
-    for jit_compile in (False, True):
-        np.testing.assert_array_equal(eager, tf.function(call, jit_compile=jit_compile)(x))
+    np.testing.assert_array_equal(gradient, eager)
+    for signature in (None, [tf.TensorSpec([None] * len(shape), dtype)]):
+        for jit_compile in (False, True):
+            for found in tf.function(passes, input_signature=signature, jit_compile=jit_compile)(x):
+                np.testing.assert_array_equal(found, eager)
+
+
+def test_masks_stay_those_of_recorded_runs():
+    dropped = drop(tf.ones([70_000]), 0.5, tf.constant([5, 9], tf.int64)).numpy() == 0
+    assert [np.packbits(part).tobytes().hex() for part in (dropped[:64], dropped[-64:])] == [
+        "183c3d866c0e7e3b",
+        "23ee785790761eb5",
+    ]
+
+
+def train_on_batch(layer):
+    model = keras.Sequential([keras.Input((None, 4)), layer, keras.layers.GlobalAveragePooling1D()])
+    model.compile("sgd", "mse")
+    return lambda x: model.train_on_batch(x, np.zeros((len(x), 4), "float32"))
+
+
+@pytest.mark.parametrize(
+    ("way", "most"),
+    [
+        (lambda layer: lambda x: layer(x, training=True), 4),
+        (lambda layer: tf.function(lambda x: layer(x, training=True)), 64 + 4),
+        (lambda layer: tf.function(lambda x: layer(x, training=True), reduce_retracing=True), 1 + 4),
+        (lambda layer: tf.function(lambda x: layer(x, training=True), [tf.TensorSpec([None, None, 4])]), 4),
+        (train_on_batch, 1 + 4),
+    ],
+    ids=["eager", "graphs", "relaxed", "unknown", "train_on_batch"],
+)
+def test_a_hundred_shapes_need_few_kernels(monkeypatch, way, most):
+    """XLA compiles a kernel for each size that reaches it, and stock dropout none."""
+    sizes = set()
+
+    def recorded(dtype, rate):
+        def kernel(x, seed):
+            tf.py_function(lambda x: sizes.add(len(x)), [x], [])
+            return x
+
+        return kernel
+
+    monkeypatch.setattr(fused, "_kernel", recorded)
+    fused._has_kernel_of_its_own.cache_clear()
+    call = way(Dropout(0.5))
+    for count in range(1, 101):
+        call(tf.ones((8 + count % 3, 128 * count, 4)))
+    assert 0 < len(sizes) <= most
 
 
 def test_frozen_and_masked_layers_are_those_of_keras():
