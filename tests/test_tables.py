@@ -1,6 +1,7 @@
 """The text of tables, and names in them that have a meaning in Markdown, LaTeX or a figure."""
 
 import io
+import itertools
 import pathlib
 import re
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from models.units import Ordering
-from training import analysis, curves, records, tables
+from training import curves, grid, records, tables
 from training.config import Config, flatten
 
 EPOCHS = 12
@@ -24,11 +25,9 @@ def record(directory, status="finished", last=0.9, **config):
     """A record in memory; `model_unit` is the key model.unit."""
     accuracy = np.linspace(0.4, last, EPOCHS)
     history = pandas.DataFrame({"epoch": range(1, EPOCHS + 1), "val_accuracy": accuracy, "seconds": 2.0})
-    given = {key.replace("_", ".", 1): value for key, value in config.items()}
+    own = {"train.epochs": EPOCHS} | {key.replace("_", ".", 1): value for key, value in config.items()}
     result = {"status": status, "trainable_parameters": 1, "evaluated_images": 360}
-    return records.Record(
-        pathlib.Path(directory), flatten(Config().to_dict()) | {"train.epochs": EPOCHS} | given, {}, history, result
-    )
+    return records.Record(pathlib.Path(directory), flatten(Config().to_dict()) | own, {}, history, result)
 
 
 @st.composite
@@ -52,7 +51,7 @@ def markdown_tables(text):
     """The tables of Markdown by the heading above them: rows of cells, as a reader sees them."""
     out, heading = {}, ""
     tokens = MarkdownIt().enable("table").parse(text)
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in itertools.pairwise(tokens):
         if token.type == "inline":
             seen = "".join(child.content for child in token.children)
             if before.type == "heading_open":
@@ -133,3 +132,47 @@ def test_a_difference_that_a_seed_lacks_counts_in_no_error_and_is_told():
         "largest drop": "+0.5000 (1 of 3 seeds)",
         "last epoch": "+0.2000 ± 0.1000 (2 of 3 seeds)",
     }
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"data_name": "digits"}, False),
+        ({"data_name": "cifar10", "model_depth": 20}, False),
+        ({"data_name": "cifar10", "model_depth": 110}, False),  # a cell, and finished
+        ({"data_name": "cifar10", "model_depth": 110, "status": "interrupted"}, True),
+        ({"data_name": "cifar100", "model_depth": 164, "data_train_examples": 1000}, True),
+    ],
+)
+def test_that_table_1_has_no_run_is_told_where_a_run_is_of_its_data_and_networks(own, told):
+    notes = tables.notes(pathlib.Path(), [record("a", model_unit="relu-ic-conv", **own)], {})
+    assert any("no finished run of any of its 32 cells" in note for note in notes) == told
+
+
+def test_a_legend_says_what_a_band_is_where_there_is_one():
+    seeds = [record(f"{seed}", seed=seed, data_name="digits") for seed in (0, 1)]
+    one, two = curves.accuracy([*seeds, record("c", data_name="cifar10")]).axes
+    assert (one.get_title()[:7], len(one.collections), one.get_legend().get_title().get_text()) == ("cifar10", 0, "")
+    assert len(two.collections) == 1
+    assert two.get_legend().get_title().get_text() == "line: mean, band: lowest to highest seed"
+
+
+def test_a_grid_ends_with_the_means_of_units_that_have_two_seeds_or_more(monkeypatch, capsys, tmp_path):
+    runs = [("baseline", 0, 0.8), ("relu-ic-conv", 0, 0.9), ("relu-ic-conv", 1, 0.92), ("relu-ic-conv", 2, 0.1)]
+    found = {}
+    for unit, seed, last in runs:
+        directory = tmp_path / f"[red]{unit}-seed{seed}"  # no markup
+        directory.mkdir()
+        (directory / "result.json").touch()
+        status = "diverged" if seed == 2 else "finished"
+        found[directory] = record(directory, status, model_unit=unit, seed=seed, last=last, data_name="digits")
+    monkeypatch.setattr(records, "read", found.get)
+    grid._show(list(found))
+    each, means = capsys.readouterr().out.split("Means: ")
+    assert "[red]relu-ic-conv-seed2 (diverged)" in each
+    title, *rows = [" ".join(line.split()) for line in means.splitlines()]
+    assert title == "digits, ResNet-110, 12 epochs"
+    assert any(row.startswith("baseline 1 0.8000 0.8000 ") for row in rows)
+    assert any(row.startswith("relu-ic-conv 2 0.9100 ± 0.0141 ") for row in rows)
+    grid._show([directory for directory in found if "seed0" in directory.name])
+    assert "Means" not in capsys.readouterr().out

@@ -24,6 +24,11 @@ def code(name: Any) -> str:
     return f"`{text}`"
 
 
+def plain(cell: str) -> str:
+    """What is in a cell, without Markdown's marks of code."""
+    return cell.replace("`", "")
+
+
 def escaped(text: str) -> str:
     """Running text that Markdown shows as it stands."""
     return re.sub(r"[\\`*<&~$]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
@@ -203,9 +208,9 @@ def notes(folder: pathlib.Path, found: list[records.Record], unreadable: dict[pa
     """What is missing, what is not comparable, and what is in no mean."""
     runs = analysis.table(found)
     units = analysis.by_unit(runs)
-    out = []
-    if not analysis.table1(found)["n"].any():
-        out.append("Table 1: no finished run of any of its 32 cells.")
+    table1 = analysis.table1(found)
+    meant = not runs.merge(table1, on=["data", "network"]).empty
+    out = ["Table 1: no finished run of any of its 32 cells."] if meant and not table1["n"].any() else []
     differing = analysis.varying([analysis.setting(record) for record in found])
     if differing.keys() & {"data.name", "data.train_examples"}:
         differing.pop("images_sha256", None)  # says no more
@@ -245,7 +250,7 @@ def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str]) -> str:
 def latex(titled: dict[str, pandas.DataFrame]) -> str:
     """The tables as LaTeX, for the package booktabs."""
     texts = [
-        text.map(lambda cell: cell.replace("`", "").translate(LATEX))
+        text.map(lambda cell: plain(cell).translate(LATEX))
         .rename(columns=lambda column: column.translate(LATEX))
         .style.hide(axis="index")
         .to_latex(hrules=True, caption=title.translate(LATEX))
