@@ -18,11 +18,13 @@ def _one_environment(monkeypatch):
     monkeypatch.setattr(records, "environment", lambda: {"backend": "tensorflow", "devices": ["cpu:0"]})
 
 
-def write_run(out, accuracies, options="", status="finished", seconds=2.0, name="digits", images_sha256="0"):
+def write_run(
+    out, accuracies, options="", status="finished", seconds=2.0, name="digits", images_sha256="0", genuine=True
+):
     """A run directory as training writes it, with these test accuracies."""
     (run,), _ = cli.load(["--config", f"configs/{name}.yaml", "--out", str(out), *options.split()])
     run.checkpoints.mkdir(parents=True)
-    records.start(run, 0, images_sha256)
+    records.start(run, 0, images_sha256, genuine=genuine)
     rows = [
         {"epoch": epoch, "learning_rate": 0.001, "loss": 1, "accuracy": 0.5, "val_loss": 1, "val_accuracy": accuracy}
         | {"seconds": seconds, "images_per_second": 100}
@@ -37,6 +39,11 @@ def write_run(out, accuracies, options="", status="finished", seconds=2.0, name=
         where = {"diverged_at": {"epoch": 4, "step": 17}} if status == "diverged" else {}
         records.write_result(run.directory, status, **facts, **where)
     return run.directory
+
+
+def named(unit, seed):
+    """The directory of one of `runs`."""
+    return f"{unit}-epochs-{EPOCHS}-drops-8-seed{seed}"
 
 
 def rising(last, dip=0.0):
@@ -111,8 +118,8 @@ def test_the_text_holds_the_same_numbers_and_lists_the_odd_runs_apart(runs):
     missing = text.split("## Missing, or not counted")[1]
     assert "`ic-conv-relu` has no seed 2" in missing
     assert "`conv-relu-ic` has no seed 1" in missing
-    assert "`ic-conv-relu-seed2`: diverged, the loss was not finite at epoch 4, step 17" in missing
-    assert "`conv-relu-ic-seed1`: unfinished after 2 of 12 epochs" in missing
+    assert f"`{named('ic-conv-relu', 2)}`: diverged, the loss was not finite at epoch 4, step 17" in missing
+    assert f"`{named('conv-relu-ic', 1)}`: unfinished after 2 of 12 epochs" in missing
     assert "Table 1" not in text
     latex = (runs / "tables.tex").read_text()
     assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 5
@@ -164,8 +171,8 @@ def test_diagnostics_of_runs_are_read_with_their_unit_and_seed(runs):
     found, _ = analysis.read_runs(runs)
     with pytest.raises(UserError, match=r"diagnostics\.csv"):
         analysis.diagnostics(found)
-    for name, shift in (("conv-relu-ic-seed0", 1.1), ("relu-ic-conv-seed2", 1.5), ("relu-ic-conv-seed1", 1.4)):
-        (runs / name / "diagnostics.csv").write_text(f"layer,variance_shift\nstem,{shift}\n")
+    for unit, seed, shift in (("conv-relu-ic", 0, 1.1), ("relu-ic-conv", 2, 1.5), ("relu-ic-conv", 1, 1.4)):
+        (runs / named(unit, seed) / "diagnostics.csv").write_text(f"layer,variance_shift\nstem,{shift}\n")
     rows = analysis.diagnostics(found)
     assert list(zip(rows["unit"], rows["seed"], rows["variance_shift"], strict=True)) == [
         ("relu-ic-conv", 1, 1.4),
@@ -221,18 +228,18 @@ def test_runs_on_other_images_are_not_averaged(tmp_path):
 
 
 def test_a_copy_of_a_run_counts_once(runs):
-    shutil.copytree(runs / "baseline-seed0", runs / "zz-copy")
+    shutil.copytree(runs / named("baseline", 0), runs / "zz-copy")
     found, _ = analysis.read_runs(runs)
     assert analysis.by_unit(analysis.table(found)).set_index("unit").loc["baseline", "n"] == 3
     assert any("`zz-copy`: a second run of `baseline`, seed 0" in note for note in tables.notes(runs, found, {}))
 
 
 def test_a_run_that_was_tampered_with_is_listed_and_not_counted(runs):
-    path = runs / "baseline-seed0" / "history.csv"
+    path = runs / named("baseline", 0) / "history.csv"
     path.write_text(path.read_text().replace("0.9,", "0.99,"))
     report.write(runs, runs)
     text = (runs / "report.md").read_text()
-    assert "`baseline-seed0`: " in text
+    assert f"`{named('baseline', 0)}`: " in text
     assert "expected the checksum" in text
     assert "`baseline` has no seed 0" in text
 
@@ -292,6 +299,17 @@ def test_table_1_stands_beside_the_papers_with_what_is_missing(tmp_path):
         ["cifar10", "ResNet-B-110", "`relu-ic-conv`", "0.9448", "0.9400 ± 0.0141", "-0.0048", "2", "200", "-"]
     )
     assert (text["ours"] == "-").sum() == 31
+
+
+def test_images_that_only_bear_the_name_are_of_no_cell_and_are_not_averaged_with_others(tmp_path):
+    options = "--model.depth 110 --model.bottleneck false --model.unit baseline"
+    write_run(tmp_path, rising(0.9), f"{options} --seed 0", name="table1-cifar10")
+    write_run(tmp_path, rising(0.1), f"{options} --seed 1", name="table1-cifar10", images_sha256="1", genuine=False)
+    found, _ = analysis.read_runs(tmp_path)
+    table1 = analysis.table1(found)
+    assert list(table1[table1["n"] > 0]["last"]) == [0.9]
+    assert sorted(analysis.by_unit(analysis.table(found))["data"]) == ["cifar10", "cifar10 (other images)"]
+    assert any(title.startswith("cifar10 (other images), ResNet-110") for title in tables.tables(tmp_path, found))
 
 
 def test_without_a_baseline_it_says_so(tmp_path):

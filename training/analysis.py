@@ -44,7 +44,8 @@ def setting(record: Record) -> dict[str, Any]:
     """What two runs must share to compare: all but unit, rate, seed and what changes no result."""
     aside = {"model.unit", "model.rate", "seed", *records.NEUTRAL}
     own = {key: value for key, value in record.config.items() if key not in aside}
-    return own | {key: record.environment.get(key, value) for key, value in records.ORIGIN.items()}
+    origin = records.ORIGIN | {"images_genuine": True}
+    return own | {key: record.environment.get(key, value) for key, value in origin.items()}
 
 
 def unit(config: dict[str, Any]) -> str:
@@ -73,9 +74,14 @@ def varying(settings: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {key: found for key, found in distinct.items() if len(found) > 1}
 
 
-def _images(config):
-    count = config["data.train_examples"]
-    return config["data.name"] if count is None else f"{config['data.name']} ({count:,} images)"
+def _data(setting):
+    """The data set, which other images under its name are not."""
+    return setting["data.name"] if setting["images_genuine"] else f"{setting['data.name']} (other images)"
+
+
+def _images(setting):
+    count = setting["data.train_examples"]
+    return _data(setting) if count is None else f"{_data(setting)} ({count:,} images)"
 
 
 def _labels(settings):
@@ -103,12 +109,13 @@ def table(found: list[Record]) -> pandas.DataFrame:
     the run has none.
     """
     rows = []
-    for record, label in zip(found, _labels([setting(record) for record in found]), strict=True):
+    settings = [setting(record) for record in found]
+    for record, own, label in zip(found, settings, _labels(settings), strict=True):
         accuracy, late = record.history["val_accuracy"], records.last_ten(record.history)
         row = {
             "directory": record.directory,
             "setting": label,
-            "data": record.config["data.name"],
+            "data": _data(own),
             "network": network(record.config),
             "unit": unit(record.config),
             "seed": record.config["seed"],
