@@ -71,7 +71,7 @@ TESTS = {
     "training/imagenet.py": "imagenet",
     "training/interrupt.py": "resume",
     "training/lock.py": "machines resume",
-    "training/memory.py": "train imagenet",
+    "training/memory.py": "memory train",
     "training/metrics.py": "train imagenet",
     "training/optimizer.py": "optimizer",
     "training/records.py": "records report train resume",
