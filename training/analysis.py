@@ -9,7 +9,7 @@ import pandas
 
 from models.units import UNITS, Ordering
 from training import records
-from training.config import Config, flatten
+from training.config import Config, flatten, network
 from training.errors import UserError
 from training.records import Record
 
@@ -58,13 +58,6 @@ def _place(name):
     """Of a unit among others: those of the table in its order, then others."""
     known = name.partition(",")[0]
     return list(UNITS).index(known) if known in UNITS else len(UNITS), name
-
-
-def network(config: dict[str, Any]) -> str:
-    """Such as "ResNet-B-110" or "plain medium"."""
-    if config["model.network"] == "plain":
-        return f"plain {config['model.size']}"
-    return f"ResNet-{'B-' if config['model.bottleneck'] else ''}{config['model.depth']}"
 
 
 def varying(settings: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -214,7 +207,10 @@ def table1(found: list[Record]) -> pandas.DataFrame:
     do not compare.
     """
     paper = pandas.read_csv(PAPER).melt(["model", "depth", "unit"], ["cifar10", "cifar100"], "data", "paper")
-    paper["network"] = paper["model"].map({"resnet": "ResNet-", "resnet-b": "ResNet-B-"}) + paper["depth"].astype(str)
+    paper["network"] = [
+        network({"model.network": "cifar_resnet", "model.bottleneck": model == "resnet-b", "model.depth": depth})
+        for model, depth in zip(paper["model"], paper["depth"], strict=True)
+    ]
     settings = [setting(record) for record in found]
     recipe = flatten(Config().to_dict())
     own = {"data.name", "model.depth", "model.bottleneck"}  # of each cell

@@ -171,6 +171,13 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def network(config: dict[str, Any]) -> str:
+    """The name of a flattened config's network, such as "ResNet-B-110" or "plain medium"."""
+    if config["model.network"] == "plain":
+        return f"plain {config['model.size']}"
+    return f"ResNet-{'B-' if config['model.bottleneck'] else ''}{config['model.depth']}"
+
+
 def defaults(config: Config) -> dict[str, Any]:
     """The defaults, flattened, of the script that trains such a run."""
     script = "train_imagenet.py" if config.model.network == "imagenet_resnet" else "train_cifar.py"

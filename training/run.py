@@ -11,7 +11,7 @@ import keras
 import models
 from iclayer import AverageStatistics
 from training import checkpoint, cluster, export, metrics, optimizer, records, strategy
-from training.config import Config, Run, TrainConfig
+from training.config import Config, Run, TrainConfig, flatten, network
 from training.data import Batches, ImageSet
 from training.errors import UserError
 from training.imagenet import PhotoBatches, PhotoSet
@@ -148,8 +148,8 @@ def train(
     }
     shares = f", {batches.batch_size // devices.replicas} on each of {devices.replicas} replicas"
     print(
-        f"{model.name}, unit {config.model.unit}, seed {config.seed}, on {strategy.names(devices)} "
-        f"({keras.backend.backend()}): {facts['trainable_parameters']:,} trainable "
+        f"{network(flatten(config.to_dict()))}, unit {config.model.unit}, seed {config.seed}, on "
+        f"{strategy.names(devices)} ({keras.backend.backend()}): {facts['trainable_parameters']:,} trainable "
         f"parameters, {images.train_count:,} training and {images.test_count:,} test images, "
         f"{steps} steps of {batches.batch_size} images{shares if devices.replicas > 1 else ''}, "
         f"epochs {first_epoch + 1} to {config.train.epochs}",
