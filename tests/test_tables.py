@@ -149,12 +149,12 @@ def test_that_table_1_has_no_run_is_told_where_a_run_is_of_its_data_and_networks
     assert any("no finished run of any of its 32 cells" in note for note in notes) == told
 
 
-def test_a_legend_says_what_a_band_is_where_there_is_one():
+def test_a_figure_says_what_a_band_is_where_there_is_one():
     seeds = [record(f"{seed}", seed=seed, data_name="digits") for seed in (0, 1)]
     one, two = curves.accuracy([*seeds, record("c", data_name="cifar10")]).axes
-    assert (one.get_title()[:7], len(one.collections), one.get_legend().get_title().get_text()) == ("cifar10", 0, "")
+    assert (one.get_title()[:7], len(one.collections), one.get_ylabel()) == ("cifar10", 0, "test accuracy")
     assert len(two.collections) == 1
-    assert two.get_legend().get_title().get_text() == "line: mean, band: lowest to highest seed"
+    assert two.get_ylabel() == "test accuracy\nline: mean, band: lowest to highest seed"
 
 
 def test_a_grid_ends_with_the_means_of_units_that_have_two_seeds_or_more(monkeypatch, capsys, tmp_path):

@@ -24,8 +24,8 @@ def accuracy(found: list[Record]) -> figure.Figure:
 def over_epochs(found: list[Record], label: str, values: Callable[[pandas.DataFrame], pandas.Series]) -> figure.Figure:
     """What `values` takes from a history, over epochs: a panel for each setting, a line for each unit.
 
-    A line is the mean over the seeds of the finished runs, in a band from the lowest to the highest seed; the legend
-    says so. Lines differ in dash and marker too. Runs that are not finished are left out.
+    A line is the mean over the seeds of the finished runs, in a band from the lowest to the highest seed, as the axis
+    says. Lines differ in dash and marker too. Runs that are not finished are left out.
     """
     runs = analysis.finished(analysis.table(found))
     histories = {record.directory: values(record.history.set_index("epoch")) for record in found}
@@ -45,12 +45,12 @@ def over_epochs(found: list[Record], label: str, values: Callable[[pandas.DataFr
                 axis.fill_between(
                     mean.index, lines.min(axis=1), lines.max(axis=1), color=line.get_color(), alpha=0.15, linewidth=0
                 )
-        axis.set(xlabel="epoch", ylabel=label)
+        band = "\nline: mean, band: lowest to highest seed" if group["unit"].duplicated().any() else ""
+        axis.set(xlabel="epoch", ylabel=label + band)
         axis.set_title(name, parse_math=False)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        banded = "line: mean, band: lowest to highest seed" if group["unit"].duplicated().any() else None
-        axis.legend(loc="best", fontsize="small", title=banded, title_fontsize="small", alignment="left")
+        axis.legend(loc="best", fontsize="small")
     return drawing
 
 
