@@ -11,7 +11,7 @@ import sys
 from training.backend import import_keras
 from training.errors import UserError, exit_codes, require
 
-REMEDIES = {"backend": "KERAS_BACKEND={} takes it", "device": "CUDA_VISIBLE_DEVICES says which are taken, or none"}
+REMEDIES = {"backend": "KERAS_BACKEND={} takes it", "device": "CUDA_VISIBLE_DEVICES chooses it, and empty the cpu"}
 
 
 def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:

@@ -171,7 +171,7 @@ def write_result(directory: pathlib.Path, status: str, **facts: Any) -> dict[str
 
 
 def last_ten(history: pandas.DataFrame) -> pandas.Series:
-    """The test accuracies of the last ten epochs; none of them where it has fewer epochs."""
+    """The test accuracies of the last ten epochs; empty where there are fewer."""
     accuracy = history["val_accuracy"]
     return accuracy.tail(10) if len(accuracy) >= 10 else accuracy.head(0)
 
