@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV := .venv$(if $(GPU),-cuda)
 BIN := $(VENV)/bin
-SPEED := $(BIN)/python benchmarks/training_speed.py --out benchmarks/results/training.jsonl --torch_python .venv-torch/bin/python
+SHORT := $(filter short,$(BENCH))
+RESULTS := $(if $(SHORT),build/bench,benchmarks/results)
+SPEED := $(BIN)/python -m benchmarks.training_speed --out $(RESULTS)/training.jsonl --torch_python .venv-torch/bin/python --contenders
 # Each test process has a core, so more threads would only get in each other's way.
 PYTEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -84,28 +86,36 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 # DATA_DIR: of the prepared imagenet2012; without it the photographs are scikit-learn's.
-bench: $(VENV)/installed .venv-torch/installed
-	@echo "Measuring into benchmarks/results, about 40 minutes; leave the machine alone ..."
-	$(BIN)/python benchmarks/checkpoint_cost.py
-	$(BIN)/python benchmarks/input_pipeline.py
-	$(BIN)/python benchmarks/photographs.py --out benchmarks/results/photographs.json $(if $(DATA_DIR),--data_dir $(DATA_DIR))
-	rm -f benchmarks/results/layers.jsonl benchmarks/results/training.jsonl
+# BENCH=short: each benchmark on small settings, to see that all run; PyTorch only where .venv-torch is there already.
+bench: $(VENV)/installed $(if $(SHORT),,.venv-torch/installed)
+	@echo "Measuring into $(RESULTS), about $(if $(SHORT),two,40) minutes; leave the machine alone ..."
+	mkdir -p $(RESULTS)
+	$(BIN)/python -m benchmarks.checkpoint_cost
+	$(BIN)/python -m benchmarks.input_pipeline
+	$(BIN)/python -m benchmarks.photographs --out $(RESULTS)/photographs.json $(if $(DATA_DIR),--data_dir $(DATA_DIR))
+	rm -f $(RESULTS)/layers.jsonl $(RESULTS)/training.jsonl
 	for onednn in 0 1; do \
-		TF_ENABLE_ONEDNN_OPTS=$$onednn $(BIN)/python benchmarks/layer_speed.py --rounds 25 --out benchmarks/results/layers.jsonl; done
-	$(BIN)/python benchmarks/whitening.py --out benchmarks/results
-	$(SPEED) --contenders tensorflow stock --depth 110 --start_up
-	$(SPEED) --contenders tensorflow stock baseline floor torch-eager --depth 110 --steps 4
-	$(SPEED) --contenders tensorflow stock torch-eager --depth 110 --steps 4 --precision mixed_bfloat16
-	$(SPEED) --contenders tensorflow stock baseline --depth 56 --steps 8
-	$(SPEED) --contenders tensorflow stock baseline floor torch-eager torch-compile --depth 20 --steps 20 --rounds 7
-	$(SPEED) --contenders tensorflow:on tensorflow:off stock:on stock:off torch-eager --depth 20 --steps 20
-	$(SPEED) --contenders tensorflow stock torch-eager --depth 20 --steps 20 --precision mixed_bfloat16
-	$(SPEED) --contenders tensorflow stock baseline --depth 20 --steps 40 --batch 32
-	$(SPEED) --contenders tensorflow stock baseline --depth 20 --steps 10 --batch 128
-	$(SPEED) --contenders tensorflow stock baseline --depth 20 --steps 5 --batch 256
-	$(SPEED) --contenders tensorflow stock baseline torch-eager --depth 20 --steps 10 --threads 1
-	$(SPEED) --contenders tensorflow xla calls-of-10 --depth 20 --steps 20
-	$(BIN)/python benchmarks/table.py
+		TF_ENABLE_ONEDNN_OPTS=$$onednn $(BIN)/python -m benchmarks.layer_speed --out $(RESULTS)/layers.jsonl || exit 1; done
+	$(BIN)/python -m benchmarks.whitening --out $(RESULTS)
+ifdef SHORT
+	$(SPEED) tensorflow --start_up
+	$(SPEED) tensorflow:off stock baseline floor xla calls-of-10 $(if $(wildcard .venv-torch/installed),torch-eager)
+	$(BIN)/python -m benchmarks.kill_and_resume
+else
+	$(SPEED) tensorflow stock --depth 110 --start_up
+	$(SPEED) tensorflow stock baseline floor torch-eager --depth 110 --steps 4
+	$(SPEED) tensorflow stock torch-eager --depth 110 --steps 4 --precision mixed_bfloat16
+	$(SPEED) tensorflow stock baseline --depth 56 --steps 8
+	$(SPEED) tensorflow stock baseline floor torch-eager torch-compile --depth 20 --steps 20 --rounds 7
+	$(SPEED) tensorflow:on tensorflow:off stock:on stock:off torch-eager --depth 20 --steps 20
+	$(SPEED) tensorflow stock torch-eager --depth 20 --steps 20 --precision mixed_bfloat16
+	$(SPEED) tensorflow stock baseline --depth 20 --steps 40 --batch 32
+	$(SPEED) tensorflow stock baseline --depth 20 --steps 10 --batch 128
+	$(SPEED) tensorflow stock baseline --depth 20 --steps 5 --batch 256
+	$(SPEED) tensorflow stock baseline torch-eager --depth 20 --steps 10 --threads 1
+	$(SPEED) tensorflow xla calls-of-10 --depth 20 --steps 20
+endif
+	$(BIN)/python -m benchmarks.table $(RESULTS)
 
 clean:
 	rm -rf .venv .venv-*

@@ -1,41 +1,35 @@
 """Images a second that the batches of CIFAR are made at, on one core, and how long a training waits for them.
 
-python benchmarks/input_pipeline.py [--depth 20] [--steps 40]
-
-Images are random: their content costs nothing.
+python -m benchmarks.input_pipeline [--depth 20] [--steps 40]
 """
 
 import argparse
 import os
-import pathlib
-import statistics
-import sys
 import time
-
-import numpy as np
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from training.backend import import_keras
 
 import_keras()
 
+from benchmarks.images import random_images  # noqa: E402
+from benchmarks.measure import setting, spread  # noqa: E402
 from training import cli, run  # noqa: E402
-from training.data import Batches, ImageSet  # noqa: E402
+from training.data import Batches  # noqa: E402
 
-COUNT, BATCH = 50_000, 64
+BATCH = 64
+COUNT, GO = setting((50_000, 200), (640, 2))  # images; batches of one go
 
 
-def one_core(batches: Batches, steps: int) -> list[float]:
+def one_core(batches: Batches) -> list[float]:
     """Images a second, in five goes, with this process on one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     rates = []
     for go in range(5):
         begun = time.perf_counter()
-        for step in range(steps):
-            batches(go * steps + step)
-        rates.append(steps * BATCH / (time.perf_counter() - begun))
+        for step in range(GO):
+            batches(go * GO + step)
+        rates.append(GO * BATCH / (time.perf_counter() - begun))
     os.sched_setaffinity(0, cores)
     return rates
 
@@ -58,15 +52,12 @@ def waiting(batches: Batches, depth: str, steps: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--depth", default="20")
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--depth", default=setting("20", "8"))
+    parser.add_argument("--steps", type=int, default=setting(40, 2))
     arguments = parser.parse_args()
-    values = np.random.default_rng(0)
-    images, labels = values.integers(0, 256, (COUNT, 32, 32, 3), np.uint8), values.integers(0, 10, COUNT, np.int32)
-    batches = Batches(ImageSet("cifar10", images, labels, images, labels, 10), BATCH, seed=0, augment=True)
+    batches = random_images(COUNT).batches(BATCH, seed=0, augment=True)
     batches(0)
-    rates = one_core(batches, 200)
-    print(f"{statistics.median(rates):,.0f} images/s on one core ({min(rates):,.0f}, {max(rates):,.0f})")
+    print(f"{spread(one_core(batches), 0)} images/s on one core")
     print(f"ResNet-{arguments.depth} waits {waiting(batches, arguments.depth, arguments.steps):.2%} of the time")
 
 

@@ -1,6 +1,6 @@
 """Kills a run with SIGKILL at random moments and resumes it: it must end as one that was never killed.
 
-python benchmarks/kill_and_resume.py [--kills 20] [--seed 0]
+python -m benchmarks.kill_and_resume [--kills 20] [--seed 0]
 
 Every second kill waits for a checkpoint that is being written and strikes within 5 ms.
 """
@@ -8,6 +8,7 @@ Every second kill waits for a checkpoint that is being written and strikes withi
 import argparse
 import pathlib
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,27 +17,26 @@ import time
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from training.backend import import_keras  # noqa: E402
+from training.backend import import_keras
 
 import_keras()
 
+from benchmarks.measure import setting  # noqa: E402
 from training import checkpoint, cli, records  # noqa: E402
 
 OPTIONS = "--config configs/digits.yaml --model.unit relu-ic-conv"
-
-
-def directory(out: pathlib.Path, options: str) -> pathlib.Path:
-    """Of the run."""
-    (run,), _ = cli.load([*options.split(), "--out", str(out)])
-    return run.directory
+SHORT = f"{OPTIONS} --model.depth 8 --train.epochs 4 --train.drops [3]"
 
 
 def start(out: pathlib.Path, options: str) -> subprocess.Popen:
-    command = [sys.executable, "train_cifar.py", *options.split(), "--out", str(out)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "train_cifar.py", *shlex.split(options), "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def run_directory(out: pathlib.Path, options: str) -> pathlib.Path:
+    """Where the run's records go."""
+    (run,), _ = cli.load([*shlex.split(options), "--out", str(out)])
+    return run.directory
 
 
 def finish(out: pathlib.Path, options: str) -> None:
@@ -47,10 +47,11 @@ def finish(out: pathlib.Path, options: str) -> None:
 
 
 def end(out: pathlib.Path):
-    """What must be bit-identical: weights, seed states and optimizer; history but for seconds."""
-    (config,) = out.glob("*/*/config.yaml")
-    record, state = records.read(config.parent), checkpoint.newest(config.parent / "checkpoints")
+    """What must be bit-identical of the one run in `out`: weights, seed states, optimizer; history but for seconds."""
+    (directory,) = (path.parent for path in out.rglob("config.yaml"))
+    record, state = records.read(directory), checkpoint.newest(directory / "checkpoints")
     assert record.status == "finished"
+    assert state
     assert state.epochs == len(record.history) == record.config["train.epochs"]
     return state.variables, record.history.drop(columns=["seconds", "images_per_second"])
 
@@ -78,24 +79,23 @@ def kill(process: subprocess.Popen, directory: pathlib.Path, moment: float, writ
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=setting(20, 2))
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--options", default=OPTIONS, help="of train_cifar.py")
+    parser.add_argument("--options", default=setting(OPTIONS, SHORT), help="of train_cifar.py")
     arguments = parser.parse_args()
     moments = random.Random(arguments.seed)
     folder = pathlib.Path(tempfile.mkdtemp())
     finish(folder / "whole", arguments.options)
     expected = end(folder / "whole")
-    seconds = records.read_result(directory(folder / "whole", arguments.options))["total_seconds"]
+    seconds = records.read_history(run_directory(folder / "whole", arguments.options))["seconds"].sum()
     equal = 0
     for number in range(1, arguments.kills + 1):
         out = folder / f"killed{number}"
-        run = directory(out, arguments.options)
-        process = start(out, arguments.options)
+        process, directory = start(out, arguments.options), run_directory(out, arguments.options)
         if number % 2:
-            how = kill(process, run, moments.uniform(0, seconds), writing=0)
+            how = kill(process, directory, moments.uniform(0, seconds), writing=0)
         else:
-            how = kill(process, run, moments.uniform(0, 0.005), writing=moments.randint(1, len(expected[1])))
+            how = kill(process, directory, moments.uniform(0, 0.005), writing=moments.randint(1, len(expected[1])))
         finish(out, arguments.options)
         identical = same(end(out), expected)
         equal += identical

@@ -1,6 +1,6 @@
 """Time of IC, forward and backward, against Keras' BatchNormalization and Dropout, on TensorFlow.
 
-    python benchmarks/layer_speed.py [--out FILE.jsonl] [--precision mixed_bfloat16] [--rounds 9]
+    python -m benchmarks.layer_speed [--out FILE.jsonl] [--precision mixed_bfloat16] [--rounds 25]
 
 Ten layers in a row, in turns; milliseconds of one, median over the rounds (least, greatest), and the stock layers' time
 over each in the same round. --out adds them to a file, one JSON object a line.
@@ -10,11 +10,7 @@ import argparse
 import json
 import math
 import pathlib
-import statistics
-import sys
 import time
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from training.backend import import_keras
 
@@ -25,10 +21,11 @@ import tensorflow as tf  # noqa: E402
 
 import iclayer  # noqa: E402
 from benchmarks import machine  # noqa: E402
+from benchmarks.measure import in_turns, ratio, setting, spread  # noqa: E402
 from iclayer import fused  # noqa: E402
 from training import environment  # noqa: E402
 
-SHAPES = ((64, 32, 32, 16), (64, 16, 16, 32), (64, 8, 8, 64))
+SHAPES = setting(((64, 32, 32, 16), (64, 16, 16, 32), (64, 8, 8, 64)), ((64, 8, 8, 64),))
 REPEATS = 10
 CONTENDERS = {
     "stock": lambda: [keras.layers.BatchNormalization(), keras.layers.Dropout(0.05)],
@@ -40,8 +37,8 @@ CONTENDERS = {
 }
 
 
-def training(layers, shape):
-    """A compiled function that does the forward and backward passes, called twice already."""
+def timer(layers, shape):
+    """A function that does both passes and gives the milliseconds of one layer, called twice already."""
     for layer in layers:
         layer.build(shape)
     variables = [variable.value for layer in layers for variable in layer.trainable_variables]
@@ -56,32 +53,30 @@ def training(layers, shape):
                 y = layer(y, training=True)
         return [tf.reduce_sum(part) for part in tape.gradient(y, [x, *variables], gradient)]
 
+    def milliseconds():
+        begun = time.perf_counter()
+        run()[0].numpy()
+        return (time.perf_counter() - begun) / REPEATS * 1000
+
     for _ in range(2):
-        run()
-    return run
+        milliseconds()
+    return milliseconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=setting(25, 1))
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
     keras.config.set_dtype_policy(arguments.precision)
     found, ratios = {}, []
     for shape in SHAPES:
-        runs = {name: training(make(), shape) for name, make in CONTENDERS.items()}
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(arguments.rounds):
-            for name, run in runs.items():
-                begun = time.perf_counter()
-                run()[0].numpy()
-                times[name].append((time.perf_counter() - begun) / REPEATS * 1000)
+        times = in_turns({name: timer(make(), shape) for name, make in CONTENDERS.items()}, arguments.rounds)
         print(f"{shape}, {arguments.precision}: ms, median (least, greatest)")
         for name, values in times.items():
-            ratio = statistics.median(a / b for a, b in zip(times["stock"], values, strict=True))
-            ratios += [ratio] if name == "IC" else []
-            print(f"{name:20} {statistics.median(values):6.3f} ({min(values):.3f}, {max(values):.3f}), {ratio:.2f}x")
+            print(f"{name:20} {spread(values, 3)}, {ratio(times['stock'], values):.2f}x")
+        ratios.append(ratio(times["stock"], times["IC"]))
         found[str(shape)] = times
     print(f"IC, geometric mean: {math.prod(ratios) ** (1 / len(ratios)):.2f}x, least {min(ratios):.2f}x")
     if arguments.out:

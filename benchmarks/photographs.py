@@ -1,6 +1,6 @@
 """Photographs a second on one core, from prepared files to batches, against bare decoding and against Pillow.
 
-    python benchmarks/photographs.py [--data_dir DIR] [--out FILE]
+    python -m benchmarks.photographs [--data_dir DIR] [--out FILE]
 
 The photographs are the training ones of the prepared imagenet2012 in `data_dir`, or the two that scikit-learn brings;
 an epoch has them many times. Contenders, in turns, on the same random parts of the same photographs: the batches of
@@ -14,14 +14,11 @@ import json
 import os
 import pathlib
 import resource
-import statistics
-import sys
 import tempfile
 import time
 import types
 
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from training.backend import import_keras, onednn  # noqa: E402
 from training.memory import one_arena_a_core  # noqa: E402
@@ -35,9 +32,11 @@ import tensorflow_datasets as tfds  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from benchmarks import machine  # noqa: E402
+from benchmarks.measure import in_turns, ratio, setting, spread  # noqa: E402
 from training import imagenet  # noqa: E402
 
-ROUNDS, BATCH, LEAST, EPOCHS = 9, 64, 640, 20
+BATCH = 64
+ROUNDS, LEAST, EPOCHS = setting((9, 640, 20), (1, 64, 2))
 
 
 def photographs(data_dir, folder):
@@ -97,6 +96,17 @@ def pillow(parts):
         image.resize((imagenet.SIZE, imagenet.SIZE), Image.Resampling.BILINEAR)
 
 
+def rate(go, count):
+    """A function that goes a way and gives the photographs a second."""
+
+    def measure():
+        begun = time.perf_counter()
+        go()
+        return count / (time.perf_counter() - begun)
+
+    return measure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", help="folder of the prepared imagenet2012")
@@ -112,20 +122,14 @@ def main() -> None:
             "decoding and resizing": in_tensorflow(parts, resize=True),
             "Pillow": lambda: pillow(parts),
         }
-        rates: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(ROUNDS):
-            for way, go in ways.items():
-                begun = time.perf_counter()
-                go()
-                rates[way].append(len(parts) / (time.perf_counter() - begun))
+        rates = in_turns({way: rate(go, len(parts)) for way, go in ways.items()}, ROUNDS)
         memory = []
         for step, _ in enumerate(batches.stream(0, EPOCHS * steps), 1):
             if step % steps == 0:
                 memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     print(name)
     for way, values in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(rates["pipeline"], values, strict=True))
-        print(f"{way:22} {statistics.median(values):7.1f} ({min(values):.1f}, {max(values):.1f}), ours is {ratio:.2f}x")
+        print(f"{way:22} {spread(values, 1)}, ours is {ratio(rates['pipeline'], values):.2f}x")
     print(f"peak MiB after each of {EPOCHS} epochs:", ", ".join(f"{each:.0f}" for each in memory))
     if arguments.out:
         record = {

@@ -6,25 +6,20 @@ calls-of-10, ten steps in one call of the device.
 """
 
 import math
-import pathlib
 import sys
 import time
-
-import numpy as np
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from training.backend import import_keras
 
 import_keras()
 
 import keras  # noqa: E402
-import turns  # noqa: E402
 
+from benchmarks import turns  # noqa: E402
+from benchmarks.images import random_images  # noqa: E402
 from iclayer import fused  # noqa: E402
 from models import UNITS  # noqa: E402
 from training import cli, environment, optimizer, run  # noqa: E402
-from training.data import ImageSet  # noqa: E402
 
 TURNS = 1000  # more than anyone takes
 OPTIONS = {"xla": "--train.jit_compile true", "calls-of-10": "--train.steps_per_call 10"}
@@ -87,18 +82,16 @@ def unit(wanted):
 def main() -> None:
     wanted = turns.options()
     if wanted.way == "stock":
-        fused.BatchNormalization.call = keras.layers.BatchNormalization.call
-        fused.Dropout.call = keras.layers.Dropout.call
+        fused.BatchNormalization.call = keras.layers.BatchNormalization.call  # type: ignore[method-assign]
+        fused.Dropout.call = keras.layers.Dropout.call  # type: ignore[method-assign]
         optimizer.build = lambda train, variables: keras.optimizers.Adam(train.learning_rate)
     keys = f"--model.depth {wanted.depth} --model.bottleneck {wanted.bottleneck} --train.precision {wanted.precision}"
     keys += " " + OPTIONS.get(wanted.way, "")
     (one,), _ = cli.load([*keys.split(), "--model.unit", unit(wanted)])
-    count, values = wanted.steps * wanted.batch, np.random.default_rng(0)
-    images, labels = values.integers(0, 256, (count, 32, 32, 3), np.uint8), values.integers(0, 10, count, np.int32)
-    image_set = ImageSet("cifar10", images, labels, images, labels, 10)
-    model = run.build(one.config, image_set)
+    images = random_images(wanted.steps * wanted.batch)
+    model = run.build(one.config, images)
     model.fit(
-        image_set.batches(wanted.batch, seed=0, augment=True).stream(0, TURNS * wanted.steps),
+        images.batches(wanted.batch, seed=0, augment=True).stream(0, TURNS * wanted.steps),
         epochs=TURNS,
         steps_per_epoch=wanted.steps,
         shuffle=False,

@@ -5,18 +5,16 @@ backward pass and Adam included, is one CUDA graph). ceilings: no training, but 
 """
 
 import os
-import pathlib
 import sys
 import time
 
 import torch
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 os.environ["KERAS_BACKEND"] = "torch"  # of models.units, which reads the orderings
 
-import turns
 from torch import nn
 
+from benchmarks import turns
 from models.cifar import units_per_stage
 from models.units import Ordering
 

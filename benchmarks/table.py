@@ -1,14 +1,16 @@
 """Tables of the README, from what the benchmarks recorded.
 
-python benchmarks/table.py [benchmarks/results]
+python -m benchmarks.table [benchmarks/results]
 """
 
 import json
 import pathlib
-import statistics
 import sys
 
 from tabulate import tabulate
+
+from benchmarks import measure
+from benchmarks.measure import spread
 
 NAMES = {"tensorflow": "this repository", "stock": "stock Keras layers", "floor": "without normalization and dropout"}
 NAMES |= {"baseline": "this repository, `baseline`", "xla": "this repository, XLA"}
@@ -24,15 +26,8 @@ def table(rows: list[list[str]], header: tuple[str, ...]) -> str:
     return tabulate(rows, header, "pipe", disable_numparse=True, colalign=places)
 
 
-def spread(values: list[float], digits: int) -> str:
-    """Median (least, greatest)."""
-    middle, least, greatest = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
-    return f"{middle} ({least}, {greatest})"
-
-
 def ratio(ours: list[float], theirs: list[float]) -> str:
-    """Median of the ratios round by round."""
-    return f"{statistics.median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}"
+    return f"{measure.ratio(ours, theirs):.2f}"
 
 
 def network(record: dict) -> str:

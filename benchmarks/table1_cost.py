@@ -1,7 +1,7 @@
 """What Table 1 costs in device hours: 32 cells, 3 seeds, 200 epochs of 50,000 images, from measured speeds.
 
-    python benchmarks/training_speed.py --contenders jax 'jax*3' --out speed.jsonl [--unit baseline] [--depth 164 ...]
-    python benchmarks/table1_cost.py speed.jsonl
+    python -m benchmarks.training_speed --contenders jax 'jax*3' --out speed.jsonl [--unit baseline] [--depth 164 ...]
+    python -m benchmarks.table1_cost speed.jsonl
 
 The contenders of speed_keras.py count, the fastest of each network and unit; several side by side count together. What
 was not timed is taken to cost as much an operation as ResNet-110 with the same unit, or as `relu-ic-conv`; the output
@@ -14,13 +14,10 @@ import pathlib
 import statistics
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from benchmarks.speed_keras import least_work
+from benchmarks.table1_slice import UNITS
+from models import cifar_resnet
 
-from speed_keras import least_work  # imports Keras
-
-import models
-
-UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
 IMAGES = 2 * 3 * 200 * 50_000  # data sets, seeds, epochs, training images
 
 
@@ -37,7 +34,7 @@ def main(path: str) -> None:
         if rate is None:
             base = next(one for one in ((110, False, unit), (110, False, "relu-ic-conv")) if one in fastest)
             ours, theirs = (
-                least_work(models.cifar_resnet(deep, "baseline", bottle), 1, "float32")["flops"]
+                least_work(cifar_resnet(deep, "baseline", bottle), 1, "float32")["flops"]
                 for deep, bottle in ((depth, bottleneck), base[:2])
             )
             rate, how = fastest[base] * theirs / ours, f"scaled from ResNet-{base[0]}, {base[2]}"

@@ -1,6 +1,6 @@
 """Images a second of training, contenders in turns on one machine.
 
-    python benchmarks/training_speed.py --contenders jax torch-eager torch-compile [--depth 110] [--unit baseline] ...
+    python -m benchmarks.training_speed --contenders jax torch-eager torch-compile [--depth 110] [--unit baseline] ...
 
 A contender is a Keras backend (tensorflow, jax, torch: the training of train_cifar.py, its batches included), a way of
 speed_keras.py on TensorFlow, or one of speed_torch.py behind `torch-`; `jax*3` is three of them side by side.
@@ -13,6 +13,7 @@ with this Python, those of speed_torch.py with --torch_python.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -20,10 +21,11 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
-import machine
+from benchmarks import machine
+from benchmarks.measure import in_turns, ratio, setting, spread
 
-HERE = pathlib.Path(__file__).parent
 WAYS = ("stock", "baseline", "floor", "xla", "calls-of-10")  # of speed_keras.py
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -36,7 +38,7 @@ class Contender:
         kind, _, onednn = named.partition(":")
         peer = kind.startswith("torch-")
         backend, way = ("torch", kind[6:]) if peer else ("tensorflow", kind) if kind in WAYS else (kind, "")
-        python, script = (arguments.torch_python, "speed_torch.py") if peer else (sys.executable, "speed_keras.py")
+        python, module = (arguments.torch_python, "speed_torch") if peer else (sys.executable, "speed_keras")
         wanted = {
             key: getattr(arguments, key) for key in ("depth", "bottleneck", "unit", "precision", "batch", "steps")
         }
@@ -49,9 +51,9 @@ class Contender:
         if arguments.threads:
             environment |= dict.fromkeys(THREADS, str(arguments.threads))
         self.name = name
-        self.processes = [
+        self.processes: list[Any] = [  # Popen, but that its pipes are there
             subprocess.Popen(
-                [python, str(HERE / script), *options],
+                [python, "-m", f"benchmarks.{module}", *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -72,14 +74,14 @@ class Contender:
             sys.exit(f"error: --contenders: expected {self.name} to train, found that it ended")
         return [json.loads(line) for line in lines]
 
-    def turn(self) -> tuple[float, float]:
-        """Images a second; and the most MiB that the processes have held."""
+    def turn(self) -> float:
+        """Images a second; `peak` is then the most MiB that the processes have held."""
         begun = time.perf_counter()
         for process in self.processes:
             process.stdin.write("\n")
             process.stdin.flush()
-        peak = sum(answer["peak_mib"] for answer in self.answers())
-        return self.images / (time.perf_counter() - begun), peak
+        self.peak = sum(answer["peak_mib"] for answer in self.answers())
+        return self.images / (time.perf_counter() - begun)
 
     def end(self) -> None:
         for process in self.processes:
@@ -90,14 +92,14 @@ class Contender:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contenders", nargs="+", required=True)
-    parser.add_argument("--depth", type=int, default=110)
+    parser.add_argument("--depth", type=int, default=setting(110, 8))
     parser.add_argument("--bottleneck", choices=("false", "true"), default="false")
     parser.add_argument("--unit", default="relu-ic-conv")
     parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=100, help="of a turn")
+    parser.add_argument("--steps", type=int, default=setting(100, 10), help="of a turn")
     parser.add_argument("--threads", type=int, help="of TensorFlow and PyTorch; else they choose")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=setting(5, 1))
     parser.add_argument("--start_up", action="store_true")
     parser.add_argument("--ceilings", action="store_true")
     parser.add_argument("--out", type=pathlib.Path)
@@ -105,17 +107,13 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start_up(arguments: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds from the start to the end of the first step, of each contender in turns."""
-    arguments.steps = 1
-    seconds: dict[str, list[float]] = {name: [] for name in arguments.contenders}
-    for _ in range(arguments.rounds):
-        for name in arguments.contenders:
-            begun = time.perf_counter()
-            contender = Contender(name, arguments)
-            contender.answers()
-            seconds[name].append(time.perf_counter() - begun)
-            contender.end()
+def start_up(name: str, arguments: argparse.Namespace) -> float:
+    """Seconds from the start of a contender to the end of its first step."""
+    begun = time.perf_counter()
+    contender = Contender(name, arguments)
+    contender.answers()
+    seconds = time.perf_counter() - begun
+    contender.end()
     return seconds
 
 
@@ -129,27 +127,22 @@ def write(path: pathlib.Path, arguments: argparse.Namespace, **found: object) ->
 def main() -> None:
     arguments = options()
     if arguments.start_up:
-        seconds = start_up(arguments)
+        arguments.steps = 1
+        starts = {name: functools.partial(start_up, name, arguments) for name in arguments.contenders}
+        seconds = in_turns(starts, arguments.rounds)
         for name, values in seconds.items():
-            ratio = statistics.median(a / b for a, b in zip(seconds[arguments.contenders[0]], values, strict=True))
-            spread = f"({min(values):.1f}, {max(values):.1f})"
-            middle = statistics.median(values)
-            print(f"{name:24} {middle:6.1f} s {spread}, {arguments.contenders[0]} needs {ratio:.2f} of it")
+            part = ratio(seconds[arguments.contenders[0]], values)
+            print(f"{name:24} {spread(values, 1)} s, {arguments.contenders[0]} needs {part:.2f} of it")
         if arguments.out:
             write(arguments.out, arguments, seconds=seconds)
         return
     ceilings = Contender("torch-ceilings", arguments).answers()[0] if arguments.ceilings else None
-    contenders = [Contender(name, arguments) for name in arguments.contenders]
-    facts = {contender.name: contender.answers()[0] for contender in contenders}
+    contenders = {name: Contender(name, arguments) for name in arguments.contenders}
+    facts = {name: contender.answers()[0] for name, contender in contenders.items()}
     if len({fact["parameters"] for name, fact in facts.items() if name != "floor"}) > 1:
         sys.exit(f"error: expected networks of as many parameters each, found {facts}")
-    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    peaks: dict[str, float] = {}
-    for _ in range(arguments.rounds):
-        for contender in contenders:
-            rate, peaks[contender.name] = contender.turn()
-            rates[contender.name].append(rate)
-    for contender in contenders:
+    rates = in_turns({name: contender.turn for name, contender in contenders.items()}, arguments.rounds)
+    for contender in contenders.values():
         contender.end()
     network = f"ResNet-{'B-' if arguments.bottleneck == 'true' else ''}{arguments.depth}, {arguments.unit}"
     print(f"{network}, {arguments.precision}, batch {arguments.batch}: images a second, median (least, greatest)")
@@ -161,14 +154,14 @@ def main() -> None:
         print(f"{'no program above':24} {arguments.batch / floor:9.1f}, {1000 * floor:.2f} ms a step")
     first = rates[arguments.contenders[0]]
     for name, values in rates.items():
-        middle, copies = statistics.median(values), int(name.partition("*")[2] or 1)
-        ratio = statistics.median(a / b for a, b in zip(first, values, strict=True))
-        milliseconds = 1000 * arguments.batch * copies / middle
+        copies = int(name.partition("*")[2] or 1)
+        milliseconds = 1000 * arguments.batch * copies / statistics.median(values)
         print(
-            f"{name:24} {middle:9.1f} ({min(values):.1f}, {max(values):.1f}), {milliseconds:.2f} ms a step, "
-            f"{peaks[name]:.0f} MiB, {arguments.contenders[0]} is {ratio:.2f}x"
+            f"{name:24} {spread(values, 1)}, {milliseconds:.2f} ms a step, "
+            f"{contenders[name].peak:.0f} MiB, {arguments.contenders[0]} is {ratio(first, values):.2f}x"
         )
     if arguments.out:
+        peaks = {name: contender.peak for name, contender in contenders.items()}
         found = {"ceilings": ceilings, "facts": facts, "images_per_second": rates, "peak_mib": peaks}
         write(arguments.out, arguments, **found)
 

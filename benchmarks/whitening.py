@@ -1,6 +1,6 @@
 """Cost of whitening against that of IC (section 1: IC stands for it at a fraction of its cost), on TensorFlow.
 
-    python benchmarks/whitening.py [--out FOLDER]
+    python -m benchmarks.whitening [--out FOLDER]
 
 Forward and backward pass of one layer on (64, 8, 8, channels), in turns: milliseconds, median (least, greatest).
 """
@@ -9,10 +9,7 @@ import argparse
 import json
 import pathlib
 import statistics
-import sys
 import time
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from training.backend import import_keras, onednn
 
@@ -24,9 +21,10 @@ import tensorflow as tf  # noqa: E402
 
 import iclayer  # noqa: E402
 from benchmarks import machine  # noqa: E402
+from benchmarks.measure import in_turns, ratio, setting, spread  # noqa: E402
 
-CHANNELS = (16, 32, 64, 128, 256, 512, 1024)
-ROUNDS = 5
+CHANNELS = setting((16, 32, 64, 128, 256, 512, 1024), (16, 32))
+ROUNDS = setting(5, 1)
 
 
 class ZCAWhitening(keras.layers.Layer):
@@ -106,24 +104,19 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[str, dict[int, list[float]]] = {name: {} for name in LAYERS}
     for channels in CHANNELS:
-        timers = {name: timer(make(), (64, 8, 8, channels)) for name, make in LAYERS.items()}
-        for _ in range(ROUNDS):
-            for name, milliseconds in timers.items():
-                found[name].setdefault(channels, []).append(milliseconds())
-        for name in LAYERS:
-            values = found[name][channels]
-            ratio = statistics.median(a / b for a, b in zip(values, found["IC"][channels], strict=True))
-            spread = f"({min(values):.2f}, {max(values):.2f})"
-            print(f"{channels:5} {name:32} {statistics.median(values):9.2f} ms {spread}, {ratio:.1f}x IC")
+        times = in_turns({name: timer(make(), (64, 8, 8, channels)) for name, make in LAYERS.items()}, ROUNDS)
+        for name, values in times.items():
+            found[name][channels] = values
+            print(f"{channels:5} {name:32} {spread(values, 2)} ms, {ratio(values, times['IC']):.1f}x IC")
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         record = {"machine": machine.describe() | {"onednn": onednn()}, "milliseconds": found}
         (arguments.out / "whitening.json").write_text(json.dumps(record, indent=1) + "\n")
         figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-        for name, times in found.items():
-            axes.plot(CHANNELS, [statistics.median(times[channels]) for channels in CHANNELS], marker="o", label=name)
+        for name, values_of in found.items():
+            axes.plot(CHANNELS, [statistics.median(values_of[each]) for each in CHANNELS], marker="o", label=name)
         axes.set(xscale="log", yscale="log", xlabel="channels", ylabel="forward and backward, ms")
-        axes.set_xticks(CHANNELS, CHANNELS)
+        axes.set_xticks(CHANNELS, map(str, CHANNELS))
         axes.minorticks_off()
         axes.legend()
         figure.savefig(arguments.out / "whitening.png", dpi=150)
