@@ -1,26 +1,37 @@
 """Goes on with the next cells of Table 1 for some minutes, for machines that are lent in slices.
 
-    python benchmarks/table1_slice.py --minutes 25 --out slices [--side_by_side 2] [KEYS of train_cifar.py ...]
+    python -m benchmarks.table1_slice --minutes 25 --out slices [--side_by_side 2] [KEYS of train_cifar.py ...]
 
 Cells come in the order that answers most: ResNet-110 on CIFAR-10 (baseline and relu-ic-conv first), CIFAR-100,
 ResNet-B-110, the depth of 164, then further seeds. A cell counts when its 200 epochs are done. What the next slice goes
-on from is left in `OUT/state.zip.NN`, files of at most 15 MiB; the run directories beside them hold the records. With
+on from is left in `OUT/state.NNNN`, in files of at most 15 MiB; the run directories beside it hold the records. With
 JAX the compiled programs are among it: the next slice need not compile, and takes the same kernels, none of those whose
 results differ from call to call, so that a run that goes on ends as one that never stopped.
+
+Exit codes: 0, 2 a mistake of yours, or a run that could not go on; 130 ended early, by Ctrl-C or SIGTERM, and packed.
 """
 
 import argparse
 import io
 import itertools
+import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
 
-ROOT = pathlib.Path(__file__).parent.parent
+from training.backend import import_keras
+
+import_keras()
+
+from training import cli, files, records  # noqa: E402
+from training.errors import UserError  # noqa: E402
+from training.interrupt import Interruption  # noqa: E402
+
 PART = 15 * 2**20
 UNITS = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
 NETWORKS = [("cifar10", False, 110), ("cifar100", False, 110), ("cifar10", True, 110), ("cifar100", True, 110)]
@@ -29,91 +40,143 @@ COMPILED = "compiled"
 JAX = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several runs on one GPU
     "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",  # their folder would be a part of what a program is found by
-    "XLA_FLAGS": "--xla_gpu_exclude_nondeterministic_ops=true",
 }
-GRACE = 20  # seconds that a run may take to end
+DETERMINISTIC = "--xla_gpu_exclude_nondeterministic_ops=true"
+GRACE = 20  # seconds that runs may take to end
+ENDED_WELL = (0, 3, 130, -signal.SIGINT, -signal.SIGTERM)  # finished, diverged, interrupted; that before it began
 
 
-def cells() -> list[tuple[str, str]]:
-    """Each cell's run directory below the folder of runs, and its options of train_cifar.py, the first ones first."""
-    out = []
+def cells(out: pathlib.Path, keys: list[str]) -> dict[pathlib.Path, list[str]]:
+    """Each cell's run directory, and its command line of train_cifar.py, the first ones first.
+
+    Raises:
+        UserError: train_cifar.py has no such keys.
+    """
+    found = {}
     for seed, (data, bottleneck, depth), unit in itertools.product(range(3), NETWORKS, UNITS):
-        name = f"table1-{data}/resnet-{'b-' if bottleneck else ''}{depth}-{unit}-seed{seed}"
-        options = f"--config configs/table1-{data}.yaml --model.bottleneck {str(bottleneck).lower()}"
-        out.append((name, f"{options} --model.depth {depth} --model.unit {unit} --seed {seed}"))
-    return out
+        options = ["--config", f"configs/table1-{data}.yaml", "--model.bottleneck", str(bottleneck).lower()]
+        options += ["--model.depth", str(depth), "--model.unit", unit, "--seed", str(seed), *keys, "--out", str(out)]
+        (run,), _ = cli.load(options)
+        found[run.directory] = options
+    return found
+
+
+def progress(directory: pathlib.Path | zipfile.Path) -> tuple[bool, int]:
+    """Whether a run has its end, finished or diverged, and its epochs; (False, -1) where its records are not whole."""
+    if not all((directory / name).exists() for name in records.SEALED):
+        return False, -1
+    result = directory / "result.json"
+    ended = result.exists() and json.loads(result.read_text())["status"] != "interrupted"
+    return ended, len((directory / "history.csv").read_text().splitlines()) - 1
 
 
 def unpack(out: pathlib.Path) -> None:
-    """Puts the runs of the last slice in their places; a run that is there already stays as it is."""
-    content = b"".join(part.read_bytes() for part in sorted(out.glob("state.zip.*")))
-    there = {config.parent.relative_to(out) for config in out.glob("*/*/config.yaml")}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        new = [name for name in archive.namelist() if not there.intersection(pathlib.Path(name).parents)]
-        archive.extractall(out, new)
+    """Puts in its place what the last slice packed: records that are further than those here, and what is missing here.
+
+    Raises:
+        UserError: a part is missing.
+    """
+    packed = sorted(out.glob("state.[0-9]*"))
+    if not packed:
+        return
+    parts = sorted(packed[-1].glob("*-of-*"))
+    if not parts or len(parts) != int(parts[0].name.partition("-of-")[2]):
+        raise UserError(
+            f"{packed[-1]}: expected all of its parts, found {', '.join(part.name for part in parts) or 'none'}; bring "
+            "the others, or delete this folder to go on from what else is here"
+        )
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(part.read_bytes() for part in parts)))
+    names = archive.namelist()
+    for directory in [name.removesuffix("config.yaml") for name in names if name.endswith("/config.yaml")]:
+        here, result = progress(out / directory), f"{directory}result.json"
+        further = progress(zipfile.Path(archive, directory)) > here
+        if further:
+            (out / result).unlink(missing_ok=True)  # of the records that go
+        for name in names:
+            lacks = not here[0] and name != result and not (out / name).exists()
+            if name.startswith(directory) and (further or lacks):
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                files.replace(out / name, archive.read(name))
 
 
 def pack(out: pathlib.Path) -> None:
-    """Leaves the records, and of each run that has no end yet what it goes on from, in files of at most 15 MiB."""
+    """Leaves the records, and of each run that has no end yet what it goes on from, in files of at most 15 MiB.
+
+    What was packed before is there until all of it is.
+    """
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for config in sorted(out.glob("*/*/config.yaml")):
+    with zipfile.ZipFile(content, "w", strict_timestamps=False) as archive:  # files that came back may be from 1970
+        for config in sorted(out.rglob("config.yaml")):
             directory = config.parent
             paths = [path for path in directory.iterdir() if path.is_file()]
-            if not ended(directory):
+            if not progress(directory)[0]:
                 paths += sorted(directory.glob("checkpoints/epoch-*.state"))[-1:]
                 paths += directory.glob(f"{COMPILED}/*")
             for path in sorted(paths):
                 archive.write(path, path.relative_to(out))
     data = content.getvalue()
-    for old in out.glob("state.zip.*"):
-        old.unlink()
-    for number, start in enumerate(range(0, len(data), PART)):
-        (out / f"state.zip.{number:02d}").write_bytes(data[start : start + PART])
+    before, new, starts = sorted(out.glob("state.[0-9]*")), out / "state.new", range(0, len(data), PART)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    for number, start in enumerate(starts, 1):
+        files.replace(new / f"{number:03}-of-{len(starts):03}", data[start : start + PART])
+    new.rename(out / f"state.{1 + max((int(folder.suffix[1:]) for folder in before), default=0):04}")
+    for folder in before:
+        shutil.rmtree(folder)
 
 
-def run(jobs: list[tuple[str, str]], seconds: float, out: pathlib.Path, side_by_side: int) -> int:
-    """Runs jobs, so many at a time, and ends those that are under way in time.
+def run(jobs: dict[pathlib.Path, list[str]], seconds: float, side_by_side: int, interruption: Interruption) -> int:
+    """Runs what has no end yet, so many at a time, and ends in time what is under way.
 
     Returns:
-        The exit code: 0, or that of a run that could not be started.
+        The exit code: 0; 2, a run could not go on; 130, interrupted.
     """
     end = time.monotonic() + seconds - GRACE
-    left = iter([(name, options) for name, options in jobs if not ended(out / name)])
-    running: dict[str, subprocess.Popen] = {}
-    environment = JAX | os.environ
-    code = 0
-    while time.monotonic() < end and not code:
-        for name in [name for name, process in running.items() if process.poll() is not None]:
-            if running.pop(name).returncode not in (0, 3):  # 3: diverged
-                code = 2
-                print((out / name / "log.txt").read_text()[-2000:], file=sys.stderr)
-        for name, options in itertools.islice(left, side_by_side - len(running)):
-            print(f"running {name}", flush=True)
-            (out / name).mkdir(parents=True, exist_ok=True)
-            with (out / name / "log.txt").open("a") as log:
-                command = [sys.executable, "train_cifar.py", *options.split(), "--out", str(out.absolute())]
-                compiled = {"JAX_COMPILATION_CACHE_DIR": str((out / name / COMPILED).absolute())}
-                process = subprocess.Popen(command, cwd=ROOT, env=environment | compiled, stdout=log, stderr=log)
-                running[name] = process
-        if not running:
-            break
-        time.sleep(0.2)
-    for process in running.values():
-        process.send_signal(signal.SIGTERM)
-    for process in running.values():
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()  # the last whole epoch is there
-            process.wait()
-    return code
+    left = (directory for directory in jobs if not progress(directory)[0])
+    running: dict[pathlib.Path, subprocess.Popen] = {}
+    failed = False
+    try:
+        while time.monotonic() < end and not failed and not interruption.requested:
+            for directory in itertools.islice(left, side_by_side - len(running)):
+                print(f"running {directory}", flush=True)
+                running[directory] = start(directory, jobs[directory])
+            if not running:
+                break
+            time.sleep(0.2)
+            for directory in [each for each, process in running.items() if process.poll() is not None]:
+                failed |= went_wrong(directory, running.pop(directory))
+    finally:
+        for process in running.values():
+            process.terminate()
+        latest = time.monotonic() + GRACE
+        for directory, process in running.items():
+            try:
+                process.wait(max(0, latest - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()  # the last whole epoch is there
+                process.wait()
+            else:
+                failed |= went_wrong(directory, process)
+    return 2 if failed else 130 if interruption.requested else 0
 
 
-def ended(directory: pathlib.Path) -> bool:
-    """Whether a run is finished, or diverged: nothing is left to do."""
-    result = directory / "result.json"
-    return result.exists() and '"status": "interrupted"' not in result.read_text()
+def start(directory: pathlib.Path, options: list[str]) -> subprocess.Popen:
+    """Starts train_cifar.py, which says what it has to say in log.txt."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}"
+    paths = {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str((directory / COMPILED).absolute())}
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "log.txt").open("a") as log:
+        command = [sys.executable, "train_cifar.py", *options]
+        return subprocess.Popen(command, env=JAX | os.environ | paths, stdout=log, stderr=log)
+
+
+def went_wrong(directory: pathlib.Path, process: subprocess.Popen) -> bool:
+    """Whether a run that is over could not go on; it then shows why."""
+    if process.returncode in ENDED_WELL:
+        return False
+    said = (directory / "log.txt").read_text(errors="replace")[-2000:]
+    print(f"{directory}: exit code {process.returncode}", said, file=sys.stderr)
+    return True
 
 
 def main() -> int:
@@ -122,16 +185,20 @@ def main() -> int:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--side_by_side", type=int, default=1, help="runs at a time")
     arguments, keys = parser.parse_known_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    if any(arguments.out.glob("state.zip.*")):
-        unpack(arguments.out)
-    jobs = [(name, " ".join([options, *keys])) for name, options in cells()]
-    code = run(jobs, 60 * arguments.minutes, arguments.out, arguments.side_by_side)
-    pack(arguments.out)
-    for name, _ in jobs:
-        history = arguments.out / name / "history.csv"
-        if history.exists():
-            print(f"{name}: {len(history.read_text().splitlines()) - 1} epochs")
+    try:
+        with Interruption() as interruption:
+            jobs = cells(arguments.out, keys)
+            unpack(arguments.out)
+            try:
+                code = run(jobs, 60 * arguments.minutes, arguments.side_by_side, interruption)
+            finally:
+                pack(arguments.out)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for directory in jobs:
+        if (directory / "history.csv").exists():
+            print(f"{directory}: {progress(directory)[1]} epochs")
     return code
 
 
