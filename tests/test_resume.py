@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import kill_and_resume, table1_slice
+from benchmarks import kill_and_resume
 from training import cli, data, environment, grid, records, run
 from training.lock import Lock
 
@@ -341,46 +341,3 @@ def test_tensorboard_is_off_until_it_is_asked_for(whole, tmp_path):
     ]
     assert logged == pytest.approx(list(records.read(tmp_path / RUN).history["val_accuracy"]))
     assert_same_end(tmp_path, whole)
-
-
-def test_a_slice_of_table_1_is_packed_and_goes_on_elsewhere(copy, whole, tmp_path, monkeypatch):
-    for name in ("checkpoints/model.keras", "checkpoints/epoch-000006.state"):
-        (copy / RUN / name).unlink()  # as if it had ended after epoch 5
-    (copy / RUN / "compiled").mkdir()
-    (copy / RUN / "compiled" / "program").write_bytes(b"x" * 400_000)
-    monkeypatch.setattr(table1_slice, "PART", 300_000)
-    table1_slice.pack(copy)
-    parts = sorted(copy.glob("state.zip.*"))
-    assert len(parts) > 2
-    assert all(path.stat().st_size <= 300_000 for path in parts)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    for path in parts:
-        path.rename(elsewhere / path.name)
-    table1_slice.unpack(elsewhere)
-    before = files(elsewhere)
-    assert before[elsewhere / RUN / "compiled" / "program"] == b"x" * 400_000
-    table1_slice.unpack(elsewhere)
-    assert files(elsewhere) == before
-    assert main(elsewhere) == 0
-    assert_same_end(elsewhere, whole)
-    assert table1_slice.ended(elsewhere / RUN)
-    table1_slice.pack(elsewhere)  # of a run that has ended, the records alone
-    assert sum(path.stat().st_size for path in elsewhere.glob("state.zip.*")) < 50_000
-
-
-def test_the_slices_come_in_the_order_that_answers_most_and_are_the_cells_of_table_1():
-    cells = table1_slice.cells()
-    assert len(cells) == len({name for name, _ in cells}) == 96
-    assert [name for name, _ in cells[:5]] == [
-        "table1-cifar10/resnet-110-baseline-seed0",
-        "table1-cifar10/resnet-110-relu-ic-conv-seed0",
-        "table1-cifar10/resnet-110-ic-conv-relu-seed0",
-        "table1-cifar10/resnet-110-conv-relu-ic-seed0",
-        "table1-cifar100/resnet-110-baseline-seed0",
-    ]
-    assert cells[32][0] == "table1-cifar10/resnet-110-baseline-seed1"
-    for name, options in cells:
-        (run,), _ = cli.load([*options.split(), "--out", "there"])
-        assert run.directory == pathlib.Path("there") / name
-        assert run.config.train.epochs == 200
