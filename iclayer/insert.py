@@ -1,5 +1,10 @@
 """IC right before each weight layer of a model that exists (section 3, Fig. 1b)."""
 
+import contextlib
+import pathlib
+import tempfile
+import warnings
+
 import keras
 
 from iclayer.errors import require
@@ -12,15 +17,18 @@ HARMLESS = (
     keras.layers.PReLU,
     keras.layers.LayerNormalization,
     keras.layers.RMSNormalization,
+    keras.layers.STFTSpectrogram,
 )
 
 
 def insert_ic(model, rate=0.05, replace_norm=False):
     """A copy of a functional model with an IC right before each weight layer, named as that and `_ic`.
 
-    Weight layers are dense, convolutional, transposed, depthwise and separable ones. They keep their weights, and so do
-    all other layers. A new IC normalizes by statistics that it has yet to learn, so the copy wants training. Models
-    within the model are rewritten too. A weight layer that is right behind an IC gets no other.
+    Weight layers are dense, convolutional, transposed, depthwise and separable ones. They keep their weights, and all
+    layers keep what Keras saves of them: adapted statistics, vocabularies, the states of random generators, and what
+    layers of one's own save. It passes through a temporary file of the model's size. A new IC normalizes by statistics
+    that it has yet to learn, so the copy wants training. Models within the model are rewritten too. A weight layer that
+    is right behind an IC gets no other.
 
     Args:
         model: a functional or built sequential `keras.Model`, such as those of `keras.applications`.
@@ -28,12 +36,12 @@ def insert_ic(model, rate=0.05, replace_norm=False):
         replace_norm: whether the model's batch normalizations are left out.
 
     Returns:
-        A functional `keras.Model` with the model's inputs, outputs and name. It shares nothing with `model`, and is not
-        compiled.
+        A functional `keras.Model` with the model's inputs, outputs and name, but of no class of one's own. It shares
+        nothing with `model` but the functions of Lambda layers, and is not compiled.
 
     Raises:
         ValueError: the model is neither functional nor sequential, or a layer holds weights where no IC can come before
-            them, such as recurrent layers, attention and wrappers.
+            them, such as recurrent layers, attention and wrappers, or Keras cannot save and load a layer.
 
     Example:
 
@@ -43,43 +51,54 @@ def insert_ic(model, rate=0.05, replace_norm=False):
         Chen et al. 2019, arXiv 1905.05928, section 3.
     """
     check_arguments(rate)
-    if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
-    functional = isinstance(model, keras.Model) and isinstance(model, keras.Function)
-    require("model", functional, "a functional or built sequential `keras.Model`", repr(model))
-    copies, inserted = [], {}
+    left_out = keras.layers.BatchNormalization if replace_norm else ()
+    copies: dict = {}
+    inserted: dict = {}
+    normalized: dict = {}
+
+    def rewrite(model):
+        model = _functional(model)
+        layers = [layer for layer in model.layers if not isinstance(layer, (keras.Model, keras.layers.InputLayer))]
+        for layer in layers:
+            _check(layer)
+        new = [layer for layer in layers if layer not in copies and not isinstance(layer, left_out)]
+        copies.update(zip(new, _copies(new), strict=True))
+        return keras.models.clone_model(model, clone_function=copy, call_function=call)
 
     def copy(layer):
-        if isinstance(layer, keras.Model):
-            return insert_ic(layer, rate, replace_norm)
-        _check(layer)
-        unsafe = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}  # it is the user's own code
-        copies.append((layer, layer.__class__.from_config(layer.get_config(), **unsafe)))
-        return copies[-1][1]
+        if isinstance(layer, keras.Model) and layer not in copies:
+            copies[layer] = rewrite(layer)
+        return copies[layer] if layer in copies else type(layer).from_config(layer.get_config())
 
     def call(layer, *args, **kwargs):
         if not args and "inputs" in kwargs:
             args = (kwargs.pop("inputs"),)
-        if replace_norm and isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, left_out):
             return args[0]
-        if isinstance(layer, WEIGHT_LAYERS) and not isinstance(args[0]._keras_history.operation, IC):
-            if layer.name not in inserted:
-                inserted[layer.name] = IC(
-                    rate, axis=channel_axis(layer), dtype=layer.dtype_policy, name=f"{layer.name}_ic"
-                )
-            args = (inserted[layer.name](args[0]), *args[1:])
-        return layer(*args, **kwargs)
+        if isinstance(layer, WEIGHT_LAYERS) and id(args[0]) not in normalized:
+            if layer not in inserted:
+                inserted[layer] = IC(rate, axis=channel_axis(layer), dtype=layer.dtype_policy, name=f"{layer.name}_ic")
+            args = (inserted[layer](args[0]), *args[1:])
+        outputs = layer(*args, **kwargs)
+        if isinstance(layer, IC):
+            normalized[id(outputs)] = outputs
+        return outputs
 
-    rewritten = keras.models.clone_model(model, clone_function=copy, call_function=call)
-    for old, new in copies:
-        if getattr(new, "built", False) and new in rewritten.layers:
-            new.set_weights(old.get_weights())
-    return rewritten
+    return rewrite(model)
+
+
+def _functional(model):
+    """`model` as a functional one that is not compiled: `clone_model` would compile its copy too."""
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs[0], model.outputs, name=model.name)
+    functional = isinstance(model, keras.Model) and isinstance(model, keras.Function)
+    require("model", functional, "a functional or built sequential `keras.Model`", repr(model))
+    return keras.Model(model.input, model.output, name=model.name)
 
 
 def _check(layer):
     """Raises a ValueError where `layer` holds weights that no IC can come before."""
-    if not isinstance(layer, keras.layers.Layer) or isinstance(layer, (*WEIGHT_LAYERS, *HARMLESS)):
+    if isinstance(layer, (*WEIGHT_LAYERS, *HARMLESS)):
         return
     for weight in layer.weights:
         require(
@@ -88,3 +107,60 @@ def _check(layer):
             "weights in dense and convolutional layers only",
             f"layer {layer.name!r} ({type(layer).__name__}) with {weight.path} of shape {tuple(weight.shape)}",
         )
+
+
+def _copies(layers):
+    """Layers with the configuration and state of `layers`: what Keras saves and loads."""
+    copies = []
+    for layer in layers:
+        with _refused(f"layer {layer.name!r} ({type(layer).__name__})"):
+            copies.append(_like(layer))
+
+    class Layers(keras.Model):
+        """Holds `layers` when it is saved, and `copies` when it is loaded, so that these get the state of those."""
+
+        def __init__(self, layers):
+            super().__init__()
+            self.held = layers
+            self.built = True
+
+        def get_config(self):
+            return {}
+
+        @classmethod
+        def from_config(cls, _):
+            return cls(copies)
+
+    with _refused("the state of its layers"), tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "layers.keras"
+        keras.saving.save_model(Layers(layers), path)
+        keras.saving.load_model(path, custom_objects={"Layers": Layers})
+        for layer, copy in zip(layers, copies, strict=True):
+            for old, new in zip(layer.variables, copy.variables, strict=True):
+                new.assign(old)  # Keras saves no states of random generators
+    return copies
+
+
+def _like(layer):
+    """A layer with the configuration of `layer`, and variables where that has them."""
+    unsafe = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}  # it is the user's own code
+    copy = type(layer).from_config(layer.get_config(), **unsafe)
+    if unsafe:
+        copy.function = layer.function  # one from a configuration does not know the names around it
+    if layer.get_build_config():
+        with warnings.catch_warnings(action="ignore"):  # Keras warns of layers within that this does not build
+            copy.build_from_config(layer.get_build_config())
+    if len(copy.variables) < len(layer.variables):
+        copy.compute_output_spec(layer.input)  # they are built when it is called
+    return copy
+
+
+@contextlib.contextmanager
+def _refused(received):
+    try:
+        yield
+    except OSError:  # there is no place for the file
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        require("model", False, "layers that Keras can save and load", f"{received}, {reason}")

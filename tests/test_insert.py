@@ -1,8 +1,11 @@
 """IC inserted into models: where it stands, what stays as it was, and what is refused."""
 
+import tempfile
+
 import keras
 import numpy as np
 import pytest
+from inserted import images, layers, make_identities, outputs, with_layer
 
 import iclayer
 from iclayer.weights import WEIGHT_LAYERS
@@ -25,8 +28,11 @@ def conv1d():
     return keras.Model(inputs, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling1D()(x)))
 
 
-def application(name):
-    return lambda: getattr(keras.applications, name)(weights=None, input_shape=SIZE, classes=4)
+def application(name, size=SIZE):
+    """With logits: a softmax would hide what differs."""
+    return lambda: getattr(keras.applications, name)(
+        weights=None, input_shape=size, classes=4, classifier_activation=None
+    )
 
 
 NETWORKS = {
@@ -43,32 +49,25 @@ def weight_layers(model):
     return [layer for layer in model.layers if isinstance(layer, WEIGHT_LAYERS)]
 
 
-def images(model, count=2):
-    return np.random.default_rng(0).random((count, *model.input_shape[1:]), np.float32)
-
-
-def outputs(model, values=None):
-    return keras.ops.convert_to_numpy(model(images(model) if values is None else values))
-
-
-def make_identities(model):
-    """Gives each IC the statistics with which it changes nothing."""
-    for layer in model.layers:
-        if isinstance(layer, iclayer.IC):
-            layer.norm.moving_variance.assign(np.full(layer.norm.moving_variance.shape, 1 - layer.epsilon))
+def spread(model):
+    """Gives every scale, shift, bias and statistic a value of its own."""
+    values = np.random.default_rng(1)
+    for layer in layers(model):
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            layer.adapt(values.normal(0.2, 0.5, (2, *layer.input.shape[1:])))
+        else:
+            weights = layer.get_weights()
+            layer.set_weights([values.uniform(0.5, 1.5, w.shape) if w.ndim == 1 else w for w in weights])
+    return model
 
 
 @pytest.fixture(params=NETWORKS)
 def original(request):
     keras.utils.set_random_seed(0)
-    model = NETWORKS[request.param]()
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.moving_mean.assign(np.random.default_rng(1).normal(0, 0.1, layer.moving_mean.shape))
-    return model
+    return spread(NETWORKS[request.param]())
 
 
-def test_every_network_gets_ics_that_change_nothing_yet_and_then_trains_saves_and_loads(original, tmp_path):
+def test_every_network_gets_ics_that_change_nothing_yet_and_then_trains_saves_and_loads(original, graph, tmp_path):
     model = iclayer.insert_ic(original, rate=0.0)
     assert (model.name, model.input_shape, model.output_shape) == (
         original.name,
@@ -76,13 +75,13 @@ def test_every_network_gets_ics_that_change_nothing_yet_and_then_trains_saves_an
         original.output_shape,
     )
     assert [layer.name for layer in weight_layers(model)] == [layer.name for layer in weight_layers(original)]
+    built = graph(model)
     for layer in weight_layers(model):
-        assert isinstance(layer.input._keras_history.operation, iclayer.IC)
-        assert layer.input._keras_history.operation.name == f"{layer.name}_ic"
+        assert built.parents[layer.name] == [f"{layer.name}_ic"]
+        assert built.kind[f"{layer.name}_ic"] == "ic"
     make_identities(model)
     expected = outputs(original)
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(outputs(model), expected, rtol=0, atol=1e-5 * scale)
+    np.testing.assert_allclose(outputs(model), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
     before = [layer.get_weights()[0] for layer in weight_layers(model)]
     model.compile("sgd", "mse", run_eagerly=True)  # no time for tracing
@@ -94,15 +93,69 @@ def test_every_network_gets_ics_that_change_nothing_yet_and_then_trains_saves_an
     np.testing.assert_array_equal(outputs(original), expected)
 
 
+FAMILIES = {
+    "ConvNeXtTiny": 32,
+    "DenseNet121": 32,
+    "EfficientNetV2B0": 32,
+    "InceptionResNetV2": 75,
+    "InceptionV3": 75,
+    "MobileNet": 32,
+    "MobileNetV3Small": 32,
+    "NASNetMobile": 32,
+    "ResNet50V2": 32,
+    "Xception": 71,
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_other_families_of_keras_keep_their_weights_and_statistics(name):
+    """In what the 120th layer gives: until there they have every kind of layer that they have before pooling."""
+    keras.utils.set_random_seed(0)
+    whole = application(name, (FAMILIES[name], FAMILIES[name], 3))()
+    original = spread(keras.Model(whole.input, whole.layers[:121][-1].output))
+    kinds, sampled = ({type(layer).__name__ for layer in layers(each)} for each in (whole, original))
+    assert kinds - sampled <= {"GlobalAveragePooling2D", "Flatten", "Dropout", "Dense"}
+    model = iclayer.insert_ic(original, rate=0.0)
+    make_identities(model)
+    expected = outputs(original)
+    np.testing.assert_allclose(outputs(model), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_disk_that_takes_no_file_is_no_fault_of_the_model(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError):
+        iclayer.insert_ic(dense())
+
+
+def test_a_lambda_knows_the_names_around_it():
+    original = with_layer(keras.layers.Lambda(lambda inputs: np.float32(2) * keras.ops.relu(inputs)))
+    np.testing.assert_array_equal(outputs(iclayer.insert_ic(original)), outputs(original))
+
+
+def test_the_copy_of_a_compiled_model_is_not_compiled():
+    original = dense()
+    original.compile("sgd", lambda labels, outputs: keras.ops.mean((labels - outputs) ** 2))
+    assert not iclayer.insert_ic(original).compiled
+    assert not iclayer.insert_ic(with_layer(original, (7,))).get_layer(original.name).compiled
+
+
+def test_a_layer_that_a_model_shares_with_one_within_it_stays_one():
+    shared, inner = keras.layers.Conv2D(4, 3, padding="same", name="shared"), keras.Input((8, 8, 4))
+    inner = keras.Model(inner, shared(inner), name="inner")
+    inputs = keras.Input((8, 8, 4))
+    model = iclayer.insert_ic(keras.Model(inputs, inner(shared(inputs))))
+    assert model.get_layer("inner").get_layer("shared") is model.get_layer("shared")
+    assert model.get_layer("inner").get_layer("shared_ic") is model.get_layer("shared_ic")
+
+
 @pytest.mark.parametrize("name", ["MobileNetV2", "dense", "conv1d"])
-def test_batch_norms_are_left_out_on_request_and_weights_stay(name):
+def test_batch_norms_are_left_out_on_request_and_weights_stay(name, graph):
     original = NETWORKS[name]()
     model = iclayer.insert_ic(original, rate=0.2, replace_norm=True)
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     for layer in weight_layers(model):
-        ic = layer.input._keras_history.operation
-        assert isinstance(ic, iclayer.IC)
-        assert ic.rate == 0.2
+        (parent,) = graph(model).parents[layer.name]
+        assert model.get_layer(parent).rate == 0.2
         for new, old in zip(layer.get_weights(), original.get_layer(layer.name).get_weights(), strict=True):
             np.testing.assert_array_equal(new, old)
 
@@ -118,9 +171,14 @@ def test_models_within_models_sequential_ones_and_shared_layers_are_rewritten():
     assert sorted(names) == ["head_ic", "shared_ic"]
     assert [type(layer) for layer in model.get_layer("inner").layers[1:]] == [iclayer.IC, keras.layers.Conv2D]
     make_identities(model)
-    make_identities(model.get_layer("inner"))
     values = [np.random.default_rng(i).random((3, 8, 8, 4), np.float32) for i in range(2)]
     np.testing.assert_allclose(outputs(model, values), outputs(original, values), rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_sequential_model_takes_what_it_took():
+    original = keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)])
+    assert outputs(iclayer.insert_ic(original), images(original)).shape == (2, 2)
 
 
 def test_a_weight_layer_behind_an_ic_gets_no_other():
@@ -145,9 +203,26 @@ class Subclassed(keras.Model):
         return self.dense(inputs)
 
 
-def with_layer(layer, shape=(6, 4)):
-    inputs = keras.Input(shape)
-    return keras.Model(inputs, layer(inputs))
+class Unsaved(keras.layers.Layer):
+    """Has an argument that is in no configuration."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, inputs):
+        return inputs
+
+
+class Unloaded(keras.layers.Layer):
+    def build(self, input_shape):
+        self.scale = self.add_weight((1,))
+
+    def call(self, inputs):
+        return self.scale * inputs
+
+    def load_own_variables(self, store):
+        raise KeyError("no scale")
 
 
 @pytest.mark.parametrize(
@@ -161,8 +236,14 @@ def with_layer(layer, shape=(6, 4)):
         (lambda: with_layer(keras.layers.TimeDistributed(keras.layers.Dense(3), name="each")), "layer 'each'"),
         (lambda: with_layer(keras.layers.Bidirectional(keras.layers.GRU(3), name="both")), "layer 'both'"),
         (lambda: with_layer(keras.layers.EinsumDense("abc,cd->abd", (6, 3), name="sum")), "layer 'sum'"),
+        (lambda: with_layer(Unsaved(np.negative, name="mine")), r"layer 'mine' \(Unsaved\), NotImplementedError: .*"),
+        (
+            lambda: with_layer(Unloaded(name="mine")),
+            "the state of its layers, ValueError: .*<Unloaded name=mine, .*no scale",
+        ),
     ],
 )
-def test_what_cannot_be_rewritten_is_refused_by_name(model, received):
-    with pytest.raises(ValueError, match=rf"argument `model`\. Expected .* Received: {received}"):
+def test_what_cannot_be_rewritten_is_refused_by_name_in_one_line(model, received):
+    with pytest.raises(ValueError, match=rf"argument `model`\. Expected .* Received: {received}") as refused:
         iclayer.insert_ic(model())
+    assert "\n" not in str(refused.value)
