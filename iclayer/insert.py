@@ -24,11 +24,10 @@ HARMLESS = (
 def insert_ic(model, rate=0.05, replace_norm=False):
     """A copy of a functional model with an IC right before each weight layer, named as that and `_ic`.
 
-    Weight layers are dense, convolutional, transposed, depthwise and separable ones. They keep their weights, and all
-    layers keep what Keras saves of them: adapted statistics, vocabularies, the states of random generators, and what
-    layers of one's own save. It passes through a temporary file of the model's size. A new IC normalizes by statistics
-    that it has yet to learn, so the copy wants training. Models within the model are rewritten too. A weight layer that
-    is right behind an IC gets no other.
+    Weight layers are dense, convolutional, transposed, depthwise and separable ones. All layers keep their state:
+    weights, adapted statistics, vocabularies, random generators, and what layers of one's own save. It passes through a
+    temporary file of the model's size. A new IC normalizes by statistics that it has yet to learn, so the copy wants
+    training. Models within the model are rewritten too. A weight layer that is right behind an IC gets no other.
 
     Args:
         model: a functional or built sequential `keras.Model`, such as those of `keras.applications`.
@@ -36,8 +35,8 @@ def insert_ic(model, rate=0.05, replace_norm=False):
         replace_norm: whether the model's batch normalizations are left out.
 
     Returns:
-        A functional `keras.Model` with the model's inputs, outputs and name, but of no class of one's own. It shares
-        nothing with `model` but the functions of Lambda layers, and is not compiled.
+        A functional `keras.Model` with the model's inputs, outputs and name, and of its class where that has no
+        `__init__` of its own. It shares nothing with `model` but the functions of Lambda layers, and is not compiled.
 
     Raises:
         ValueError: the model is neither functional nor sequential, or a layer holds weights where no IC can come before
@@ -89,11 +88,13 @@ def insert_ic(model, rate=0.05, replace_norm=False):
 
 def _functional(model):
     """`model` as a functional one that is not compiled: `clone_model` would compile its copy too."""
-    if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs[0], model.outputs, name=model.name)
+    sequential = isinstance(model, keras.Sequential) and model.built
     functional = isinstance(model, keras.Model) and isinstance(model, keras.Function)
-    require("model", functional, "a functional or built sequential `keras.Model`", repr(model))
-    return keras.Model(model.input, model.output, name=model.name)
+    require("model", sequential or functional, "a functional or built sequential `keras.Model`", repr(model))
+    inputs, outputs = (model.inputs[0], model.outputs) if sequential else (model.input, model.output)
+    plain = keras.Model(inputs, outputs, name=model.name)
+    alike = type(model).__init__ is type(plain).__init__  # and so can be called alike
+    return type(model)(inputs, outputs, name=model.name) if alike else plain
 
 
 def _check(layer):

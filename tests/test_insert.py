@@ -139,6 +139,29 @@ def test_the_copy_of_a_compiled_model_is_not_compiled():
     assert not iclayer.insert_ic(with_layer(original, (7,))).get_layer(original.name).compiled
 
 
+class Scaled(keras.Model):
+    """Trains in a way of its own."""
+
+    def compute_loss(self, *args, **kwargs):
+        return 2 * super().compute_loss(*args, **kwargs)
+
+
+class Sized(Scaled):
+    """Cannot be called as `keras.Model` can."""
+
+    def __init__(self, size):
+        inputs = keras.Input((size,))
+        super().__init__(inputs, keras.layers.Dense(2)(inputs))
+
+
+def test_the_copy_is_of_the_class_of_the_model_where_that_can_be():
+    plain = dense()
+    original = Scaled(plain.input, plain.output)
+    original.compile("sgd", "mse")
+    assert type(iclayer.insert_ic(original)) is Scaled
+    assert type(iclayer.insert_ic(plain)) is type(iclayer.insert_ic(Sized(3))) is type(plain)
+
+
 def test_a_layer_that_a_model_shares_with_one_within_it_stays_one():
     shared, inner = keras.layers.Conv2D(4, 3, padding="same", name="shared"), keras.Input((8, 8, 4))
     inner = keras.Model(inner, shared(inner), name="inner")
