@@ -2,6 +2,8 @@
 
 import keras
 
+from iclayer.internals import layers_within
+
 
 class AverageStatistics(keras.callbacks.Callback):
     """Sets the moving statistics of every batch normalization to their mean over replicas and workers.
@@ -21,7 +23,7 @@ class AverageStatistics(keras.callbacks.Callback):
     def _trace(self, model):
         import tensorflow as tf
 
-        norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+        norms = [layer for layer in layers_within(model) if isinstance(layer, keras.layers.BatchNormalization)]
         statistics = [variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)]
 
         def mean():

@@ -8,7 +8,8 @@ import functools
 
 import keras
 import numpy as np
-from keras import ops
+
+from iclayer import internals
 
 # Sizes that dropout is compiled for where they vary: twice the one before, and a quarter more where running costs most.
 SIZES = np.array(
@@ -17,7 +18,7 @@ SIZES = np.array(
 
 
 @keras.saving.register_keras_serializable(package="iclayer")
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(internals.BatchNormalization):
     """`keras.layers.BatchNormalization`, with TensorFlow's fused kernel in training where that fits.
 
     It fits channels_last inputs of rank 2 or more, of at most 32 bits, without a mask, and variables of float32; else
@@ -32,19 +33,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         last = self.axis in (-1, len(inputs.shape) - 1)
         narrow = keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
         single = self.variable_dtype == "float32"
-        plain = mask is None and not (self.renorm or self.synchronized)
+        plain = mask is None and self.by_its_batch
         fits = last and narrow and single and plain and keras.backend.backend() == "tensorflow"
         training = training and self.trainable and 0 not in tuple(inputs.shape)
         return self._normalize(inputs) if training and fits else super().call(inputs, training=training, mask=mask)
-
-    def _moments(self, inputs, mask):
-        """Of the batch; the moving ones, which then stay, where nothing is in it."""
-        if mask is None and None not in tuple(inputs.shape):
-            return super()._moments(inputs, mask)
-        some = ops.size(inputs) > 0 if mask is None else ops.any(mask)
-        moving = (self.moving_mean, self.moving_variance)
-        found = super()._moments(inputs, mask)
-        return tuple(ops.where(some, new, ops.cast(old, new.dtype)) for new, old in zip(found, moving, strict=True))
 
     def _normalize(self, inputs):
         import tensorflow as tf
@@ -85,7 +77,7 @@ class Dropout(keras.layers.Dropout):
     def call(self, inputs, training=False):
         if not training or keras.backend.backend() != "tensorflow" or self.noise_shape is not None or self.rate == 1:
             return super().call(inputs, training=training)
-        return drop(inputs, self.rate, _of_replica(self.seed_generator.next())) if self.rate else inputs
+        return drop(inputs, self.rate, _of_replica(internals.next_seed(self))) if self.rate else inputs
 
 
 def _of_replica(seed):

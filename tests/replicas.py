@@ -18,6 +18,7 @@ import tensorflow as tf  # noqa: E402
 from two_devices import two_cpus  # noqa: E402
 
 import iclayer  # noqa: E402
+from iclayer.internals import layers_within  # noqa: E402
 from training import cli, export, run, strategy  # noqa: E402
 from training.data import ImageSet  # noqa: E402
 
@@ -54,7 +55,7 @@ def train(network, rate, devices, synchronized):
     options = f"{OPTIONS} {NETWORKS[network]} {rate}"
     (one,), _ = cli.load(options.split(), SCRIPTS[network])
     model = run.build(one.config, images, devices)
-    for layer in model._flatten_layers():
+    for layer in layers_within(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = synchronized
     first = flat(model.trainable_variables)
