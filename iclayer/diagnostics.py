@@ -2,19 +2,22 @@
 
 import contextlib
 import functools
-import itertools
+import warnings
 from typing import Any
 
 import keras
-import matplotlib.figure
-import matplotlib.lines
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from keras import ops
 
+from iclayer.errors import require
+from iclayer.figure import figure
+from iclayer.insert import HARMLESS
+from iclayer.internals import layers_within, watched
 from iclayer.measures import Moments, NormInput, WeightInput, positions
-from iclayer.weights import WEIGHT_LAYERS, neuron_axes
+from iclayer.weights import FEEDFORWARD, MEASURED, neuron_axes
+
+__all__ = ["diagnose", "figure", "recomputed_statistics"]
 
 GRADIENTS = 16  # images whose gradients are looked at
 DROPOUTS = (
@@ -26,16 +29,11 @@ DROPOUTS = (
     keras.layers.AlphaDropout,
 )
 NORMS = keras.layers.BatchNormalization
-MEASURES = {
-    "mean_abs_correlation": "mean |correlation|",
-    "max_abs_correlation": "largest |correlation|",
-    "mutual_information": "mutual information (nats)",
-    "eigenvalue_spread": "largest / smallest eigenvalue",
-    "nonnegative": "share of inputs >= 0",
-    "one_sign": "share of neurons with\ngradients of one sign",
-    "variance_shift": "variance shift max(r, 1/r)",
-}
-LINES = {"training": "-", "inference": ":"}
+NO_MATRIX = (
+    *HARMLESS,
+    keras.layers.Normalization,
+    keras.layers.SpectralNormalization,
+)  # no inputs are multiplied by it
 COLUMNS = (
     *("layer", "kind", "mode", "channels", "constant", "mean_abs_correlation", "max_abs_correlation"),
     *("mutual_information", "mutual_information_shuffled", "eigenvalue_spread", "nonnegative", "one_sign"),
@@ -47,6 +45,11 @@ def diagnose(
     model, images, labels=None, *, loss=None, statistics=None, batch_size=64, pairs=10, seed=0
 ) -> pd.DataFrame:
     """Measures the input of every weight layer, every batch normalization, and the accuracy of a model.
+
+    Weight layers are dense, convolutional, transposed, depthwise, separable and recurrent ones and `EinsumDense`, those
+    within attention and wrappers too; of recurrent ones the sequence that comes in is measured, and not their states.
+    Others that hold a matrix, and those whose call is not seen (it was bound before, or is traced), are named in a
+    warning.
 
     The model is run batch by batch in training mode (statistics of the batch, dropout) and in inference mode, and is
     left as it was. Positions of feature maps are samples, of which at most 4,096 a batch are drawn for weight layers.
@@ -78,7 +81,7 @@ def diagnose(
         eigenvalue_spread: of the covariance, largest by smallest (section 2); infinite where it is singular.
         nonnegative: share of inputs that are 0 or above (5.1).
         one_sign: share of neurons whose incoming weights' gradients by a sample all have one sign (5.1), among those
-            where one is not 0, on the first 16 images, in training. On TensorFlow only.
+            where one is not 0, on the first 16 images, in training. On TensorFlow only, and not of recurrent layers.
         variance_shift: of batch normalizations, max(r, 1/r) in the mean of channels, where r is the variance of the
             input in inference by the moving variance, epsilon added to both (Li et al. 2018).
         accuracy: share of `labels` that the largest output names.
@@ -94,9 +97,9 @@ def diagnose(
         for mode in ("training", "inference"):
             seen, outputs = _measure(model, batches(images), mode == "training", pairs, seed)
             for layer, measured in seen.items():
-                path = layer.path.removeprefix(f"{model.name}/")
-                rows[mode, layer] = {"layer": path, "mode": mode, **measured.row()}
+                rows[mode, layer] = {"layer": _path(model, layer), "mode": mode, **measured.row()}
             _restore(model, state)
+        _warn_of_unseen(model, {layer for _, layer in rows})
         if labels is not None:
             for layer, share in _one_sign(model, images, labels, loss).items():
                 rows["training", layer]["one_sign"] = share
@@ -121,7 +124,7 @@ def recomputed_statistics(model, images, batch_size=64):
         images: array (N, ...), or a list or dict of such, that the statistics are computed from.
         batch_size: int, images a batch: layers before are normalized by the batch.
     """
-    state, layers = _state(model), _layers(model)
+    state, layers = _state(model), layers_within(model)
     rates = {layer: layer.rate for layer in layers if isinstance(layer, DROPOUTS)}
     moments: dict[keras.layers.Layer, Moments] = {}
 
@@ -131,7 +134,7 @@ def recomputed_statistics(model, images, batch_size=64):
     try:
         for layer in rates:
             layer.rate = 0.0
-        with _watched([layer for layer in layers if isinstance(layer, NORMS)], see):
+        with watched([layer for layer in layers if isinstance(layer, NORMS)], see):
             for batch in _batches(images, batch_size):
                 model(batch, training=True)
         _restore(model, state)
@@ -145,58 +148,11 @@ def recomputed_statistics(model, images, batch_size=64):
         _restore(model, state)
 
 
-def figure(frame) -> matplotlib.figure.Figure:
-    """Draws what `diagnose` measured over the depth of the network.
-
-    Args:
-        frame: what `diagnose` returns, or several such, concatenated: each `model` is a line, solid in training and
-            dotted in inference.
-
-    Returns:
-        The figure: a panel for each measure. Infinite values are drawn at the top.
-    """
-    drawn = matplotlib.figure.Figure(figsize=(12, 6.5), layout="constrained")
-    *panels, legend = drawn.subplots(2, 4).ravel()
-    names = list(frame["model"].unique())
-    colors, markers = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(names))), itertools.cycle("osD^vP*X<>p")
-    styles = [
-        {"color": color, "marker": marker, "markersize": 4} for color, marker in zip(colors, markers, strict=False)
-    ]
-    for panel, (measure, label) in zip(panels, MEASURES.items(), strict=True):
-        panel.set(xlabel="layer, counted from the input", ylabel=label)
-        panel.grid(alpha=0.3)
-        measured = frame.dropna(subset=[measure])
-        if measure in ("eigenvalue_spread", "variance_shift"):
-            panel.set_yscale("log")
-            for label_ticks in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
-                label_ticks(matplotlib.ticker.LogFormatter(minor_thresholds=(2, 0.5)))  # 1.05, not 1.05 x 10^0
-            top = 10 * measured[measure].replace(np.inf, np.nan).max()
-            measured = measured.replace({measure: {np.inf: top}})
-        for name, style in zip(names, styles, strict=True):
-            for mode, line in LINES.items():
-                values = measured.loc[(measured["model"] == name) & (measured["mode"] == mode), measure]
-                panel.plot(np.arange(1, len(values) + 1), values, line, **style)
-    lines = [matplotlib.lines.Line2D([], [], label=name, **style) for name, style in zip(names, styles, strict=True)]
-    lines += [
-        matplotlib.lines.Line2D([], [], color="gray", ls=line, label=f"{mode} mode") for mode, line in LINES.items()
-    ]
-    legend.axis("off")
-    legend.legend(handles=lines, loc="center")
-    return drawn
-
-
 def _check(model, images, labels, loss, batch_size, pairs):
     """The loss; raises a ValueError that names the argument that is not valid."""
-
-    def require(argument, valid, expected, received):
-        if not valid:
-            raise ValueError(
-                f"Invalid value received for argument `{argument}`. Expected {expected}. Received: {received}"
-            )
-
     require("model", isinstance(model, keras.Model) and model.built, "a built `keras.Model`", repr(model))
-    weights = any(isinstance(layer, WEIGHT_LAYERS) for layer in _layers(model))
-    require("model", weights, "a dense or convolutional layer in it", repr(model))
+    weights = any(isinstance(layer, MEASURED) for layer in layers_within(model))
+    require("model", weights, "a weight layer in it", repr(model))
     for argument, value in (("batch_size", batch_size), ("pairs", pairs)):
         require(argument, isinstance(value, int) and value > 0, "an int above 0", repr(value))
     arrays = keras.tree.flatten(images)
@@ -214,10 +170,6 @@ def _check(model, images, labels, loss, batch_size, pairs):
     loss = loss or getattr(model, "loss", None)
     require("loss", loss, "a Keras loss, for the model is not compiled with one", repr(loss))
     return keras.losses.get(loss)
-
-
-def _layers(model):
-    return model._flatten_layers(include_self=False)
 
 
 def _numpy(tensor):
@@ -239,31 +191,6 @@ def _batches(images, batch_size):
         yield keras.tree.map_structure(lambda array, i=start: ops.convert_to_tensor(array[i : i + batch_size]), images)
 
 
-@contextlib.contextmanager
-def _watched(layers, see):
-    """Calls `see(layer, inputs, outputs)` after each call of one of `layers`."""
-
-    def watch(layer):
-        call = layer.call
-
-        @functools.wraps(call)
-        def watched(inputs, *args, **kwargs):
-            outputs = call(inputs, *args, **kwargs)
-            see(layer, inputs, outputs)
-            return outputs
-
-        layer.__dict__["call"] = watched
-
-    layers = list(layers)
-    try:
-        for layer in layers:
-            watch(layer)
-        yield
-    finally:
-        for layer in layers:
-            layer.__dict__.pop("call", None)
-
-
 def _measure(model, batches, training, pairs, seed):
     """What was seen, by layer, and the outputs."""
     seen, outputs = {}, []
@@ -273,20 +200,35 @@ def _measure(model, batches, training, pairs, seed):
             seen[layer] = NormInput(layer) if isinstance(layer, NORMS) else WeightInput(layer, pairs, seed)
         seen[layer].add(inputs)
 
-    kinds = WEIGHT_LAYERS if training else (*WEIGHT_LAYERS, NORMS)
-    with _watched([layer for layer in _layers(model) if isinstance(layer, kinds)], see):
+    kinds = MEASURED if training else (*MEASURED, NORMS)
+    with watched([layer for layer in layers_within(model) if isinstance(layer, kinds)], see):
         for batch in batches:
             outputs.append(_output(model, batch, training))
     return seen, outputs
 
 
+def _warn_of_unseen(model, seen):
+    """Names the layers that hold a matrix of their own, and the batch normalizations, that were not measured."""
+    cells = [layer.cell for layer in seen if isinstance(layer, keras.layers.RNN)]
+    seen |= {cell.cells[0] if isinstance(cell, keras.layers.StackedRNNCells) else cell for cell in cells}
+    unseen = []
+    for layer in {model, *layers_within(model)} - seen:
+        within = {id(weight) for each in layers_within(layer) for weight in each.weights}
+        matrix = any(len(weight.shape) > 1 and id(weight) not in within for weight in layer.weights)
+        if (matrix and not isinstance(layer, NO_MATRIX)) or (layer.built and isinstance(layer, NORMS)):
+            unseen.append(f"{_path(model, layer)} ({type(layer).__name__})")
+    if unseen:
+        found = ", ".join(sorted(unseen))
+        warnings.warn(f"Not measured, of another kind or called where it is not seen: {found}", stacklevel=3)
+
+
+def _path(model, layer):
+    return layer.path.removeprefix(f"{model.name}/")
+
+
 def _output(model, batch, training):
     output = model(batch, training=training)
-    if not ops.is_tensor(output):
-        raise ValueError(
-            "Invalid value received for argument `model`. Expected one tensor as its output. "
-            f"Received: a {type(output).__name__} of {len(output)}"
-        )
+    require("model", ops.is_tensor(output), "one tensor as its output", f"a {type(output).__name__}")
     return _numpy(output)
 
 
@@ -302,8 +244,8 @@ def _one_sign(model, images, labels, loss):
     import tensorflow as tf
 
     calls = []
-    with _watched(
-        [layer for layer in _layers(model) if isinstance(layer, WEIGHT_LAYERS)],
+    with watched(
+        [layer for layer in layers_within(model) if isinstance(layer, FEEDFORWARD)],
         lambda layer, inputs, outputs: calls.append((layer, inputs, outputs)),
     ):
         batch = next(_batches(images, GRADIENTS))

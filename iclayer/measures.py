@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from sklearn.feature_selection import mutual_info_regression
 
-from iclayer.weights import channel_axis
+from iclayer.weights import channel_axes
 
 MOST_CHANNELS = 2048  # of wider inputs so many are drawn: their covariance has 32 MiB
 MOST_POSITIONS = 4096  # of a batch with more so many are drawn
@@ -12,10 +12,10 @@ SAMPLES = 1000  # positions from which mutual information is estimated
 SAMPLES_A_BATCH = 16, 250  # least and most
 
 
-def positions(inputs, axis):
-    """A tensor with its channels in `axis`, as (positions, channels)."""
-    array = np.moveaxis(keras.ops.convert_to_numpy(inputs), axis, -1)
-    return array.reshape(-1, array.shape[-1])
+def positions(inputs, *axes):
+    """A tensor with its channels in `axes`, as (positions, channels)."""
+    array = keras.ops.convert_to_numpy(inputs)
+    return np.moveaxis(array, axes, range(-len(axes), 0)).reshape(-1, np.prod([array.shape[axis] for axis in axes]))
 
 
 class Moments:
@@ -66,7 +66,7 @@ class WeightInput:
         self.samples: list[tuple[float, np.ndarray]] = []  # a random key of each batch, and positions of it
 
     def add(self, inputs):
-        array = positions(inputs, channel_axis(self.layer))
+        array = positions(inputs, *channel_axes(self.layer))
         self.channels = array.shape[-1]
         if len(array) > MOST_POSITIONS:
             array = array[self.random.choice(len(array), MOST_POSITIONS, replace=False)]

@@ -3,33 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from diagnosed import COUNT, LOSS, gaussian, network, of
 
 import iclayer
 from iclayer import diagnostics, measures
 from iclayer.diagnostics import diagnose
-
-COUNT = 4000
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-of_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="gradients need TensorFlow")
-
-
-def network(*layers, channels=8):
-    """A built model: the layers, then a dense one."""
-    keras.utils.set_random_seed(0)
-    return keras.Sequential([keras.Input((channels,)), *layers, keras.layers.Dense(3, name="last")], name="net")
-
-
-def gaussian(covariance, count=COUNT):
-    """Samples of exactly this covariance."""
-    samples = np.random.default_rng(0).standard_normal((count, len(covariance)))
-    samples -= samples.mean(0)
-    samples = np.linalg.solve(np.linalg.cholesky(np.cov(samples.T, bias=True)), samples.T).T
-    return (samples @ np.linalg.cholesky(covariance).T).astype(np.float32)
-
-
-def of(frame, mode, layer="last"):
-    return frame[(frame["mode"] == mode) & (frame["layer"] == layer)].iloc[0]
 
 
 def test_independent_inputs_are_found_independent():
@@ -106,53 +84,6 @@ def test_an_ic_lowers_correlation_by_p_in_training_only():
     frame = diagnose(network(iclayer.IC(0.25, momentum=0.0), channels=2), inputs, batch_size=40_000)
     assert of(frame, "inference")["max_abs_correlation"] == pytest.approx(0.8, abs=0.02)
     assert of(frame, "training")["max_abs_correlation"] == pytest.approx(0.75 * 0.8, abs=0.02)
-
-
-@of_tensorflow
-def test_relu_inputs_are_nonnegative_and_their_gradients_of_one_sign():
-    inputs, labels = gaussian(np.eye(8)), np.arange(COUNT) % 3
-    frame = diagnose(network(keras.layers.ReLU()), inputs, labels, loss=LOSS)
-    assert of(frame, "training")["nonnegative"] == 1
-    assert of(frame, "training")["one_sign"] == 1
-    small = network(channels=3)
-    frame = diagnose(small, inputs[:, :3], labels, loss=LOSS)
-    first = inputs[: diagnostics.GRADIENTS, :3]
-    assert of(frame, "training")["one_sign"] == (np.all(first > 0, 1) | np.all(first < 0, 1)).mean()
-
-
-@of_tensorflow
-def test_gradients_of_convolutions_are_those_of_each_sample_alone():
-    import tensorflow
-
-    keras.utils.set_random_seed(3)
-    inputs = keras.Input((6, 6, 2))
-    x = keras.layers.Conv2D(5, 2, activation="relu", name="conv")(inputs)
-    x = keras.layers.DepthwiseConv2D(2, name="depthwise")(x)
-    x = keras.layers.SeparableConv2D(4, 2, name="separable")(x)
-    x = keras.layers.Conv2DTranspose(3, 2, name="transposed")(x)
-    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(keras.layers.Flatten()(x)))
-    images = np.random.default_rng(0).standard_normal((8, 6, 6, 2)).astype(np.float32)
-    labels = np.arange(8) % 3
-    frame = diagnose(model, images, labels, loss=LOSS)
-    incoming = {"conv": (0, 1, 2), "depthwise": (0, 1), "separable": (0, 1), "transposed": (0, 1, 3), "last": (0,)}
-    for name, axes in incoming.items():
-        shares = []
-        for image, label in zip(images, labels, strict=True):
-            with tensorflow.GradientTape() as tape:
-                value = LOSS(label[None], model(image[None]))
-            gradient = tape.gradient(value, model.get_layer(name).weights[0].value).numpy()
-            some = np.any(gradient != 0, axis=axes)
-            shares += list((np.all(gradient >= 0, axis=axes) | np.all(gradient <= 0, axis=axes))[some])
-        assert of(frame, "training", name)["one_sign"] == pytest.approx(np.mean(shares))
-
-
-@of_tensorflow
-def test_neurons_of_transposed_convolutions_are_their_outputs():
-    inputs = keras.Input((1, 1, 4))
-    x = keras.layers.Conv2DTranspose(3, 1, name="transposed")(inputs)
-    images = np.random.default_rng(0).random((20, 1, 1, 4), np.float32)
-    frame = diagnose(keras.Model(inputs, keras.layers.Flatten()(x)), images, np.arange(20) % 3, loss=LOSS)
-    assert of(frame, "training", "transposed")["one_sign"] == 1
 
 
 def test_a_planted_variance_shift_is_found():
@@ -253,6 +184,16 @@ def test_a_model_that_fails_half_way_is_left_as_it_was():
     assert not any("call" in vars(layer) for layer in model.layers)
 
 
+def test_a_call_of_a_layers_own_is_called_and_stays():
+    model = network(keras.layers.Dense(8, name="first"))
+    layer, calls = model.layers[0], []
+    layer.call = own = lambda inputs, training: calls.append(len(inputs)) or inputs
+    row = of(diagnose(model, gaussian(np.eye(8))[:100], batch_size=50), "inference")
+    assert calls == [50] * 4
+    assert row["channels"] == 8
+    assert layer.call is own
+
+
 def test_one_seed_draws_the_same_and_constant_channels_are_counted():
     inputs = gaussian(np.eye(8))
     inputs[:, 2] = 5
@@ -268,21 +209,6 @@ def test_of_very_wide_inputs_some_channels_are_drawn(monkeypatch):
     drawn = 1 + np.random.default_rng(0).permutation(100)[:16]
     assert row["channels"] == 100
     assert row["eigenvalue_spread"] == pytest.approx(drawn.max() / drawn.min(), rel=1e-3)
-
-
-def test_a_figure_has_a_panel_for_each_measure_and_a_line_for_each_model_and_mode():
-    frame = diagnose(network(keras.layers.BatchNormalization()), gaussian(np.eye(8)))
-    names = {f"network {i}" for i in range(13)}
-    frames = [frame.assign(model=name) for name in names]
-    frames[1].loc[0, "eigenvalue_spread"] = np.inf
-    drawn = diagnostics.figure(diagnostics.pd.concat(frames))
-    panels = {panel.get_ylabel(): panel for panel in drawn.axes if panel.get_ylabel()}
-    assert set(panels) == set(diagnostics.MEASURES.values())
-    assert all(panel.get_xlabel() for panel in panels.values())
-    lines = panels[diagnostics.MEASURES["eigenvalue_spread"]].lines
-    assert len(lines) == 2 * len(names)
-    assert all(np.isfinite(line.get_ydata()).all() for line in lines)
-    assert {text.get_text() for text in drawn.axes[-1].get_legend().get_texts()} >= names
 
 
 def two_outputs():
