@@ -67,8 +67,8 @@ numbers-jax numbers-torch: numbers-%: $(VENV)/installed .venv-%/installed
 
 alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest $(if $(SHORT),tests/test_layer.py tests/test_train.py \
-		-k "test_layer or sgd",tests/test_layer.py tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_layer.py $(if $(SHORT),tests/test_models.py \
+		tests/test_train.py -k "test_layer or plain",tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
 		-k "test_layer or kills or dense or planted")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
