@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import sys
 import tempfile
 import warnings
 
@@ -40,7 +41,8 @@ def insert_ic(model, rate=0.05, replace_norm=False):
 
     Raises:
         ValueError: the model is neither functional nor sequential, or a layer holds weights where no IC can come before
-            them, such as recurrent layers, attention and wrappers, or Keras cannot save and load a layer.
+            them, such as recurrent layers, attention and wrappers, or Keras cannot save and load a layer, or the copy
+            is deeper than Python's recursion limit lets Keras build.
 
     Example:
 
@@ -83,7 +85,11 @@ def insert_ic(model, rate=0.05, replace_norm=False):
             normalized[id(outputs)] = outputs
         return outputs
 
-    return rewrite(model)
+    try:
+        return rewrite(model)
+    except RecursionError:  # of Keras, one layer behind the other
+        fewer = f"fewer layers in a row than {sys.getrecursionlimit()}, or a higher limit by sys.setrecursionlimit"
+        require("model", False, fewer, f"{model!r} and its ICs")
 
 
 def _functional(model):

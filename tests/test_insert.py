@@ -226,6 +226,14 @@ class Subclassed(keras.Model):
         return self.dense(inputs)
 
 
+def deep():
+    inputs = x = keras.Input((2,))
+    layer = keras.layers.Dense(2)
+    for _ in range(600):
+        x = layer(x)
+    return keras.Model(inputs, x, name="deep")
+
+
 class Unsaved(keras.layers.Layer):
     """Has an argument that is in no configuration."""
 
@@ -259,6 +267,7 @@ class Unloaded(keras.layers.Layer):
         (lambda: with_layer(keras.layers.TimeDistributed(keras.layers.Dense(3), name="each")), "layer 'each'"),
         (lambda: with_layer(keras.layers.Bidirectional(keras.layers.GRU(3), name="both")), "layer 'both'"),
         (lambda: with_layer(keras.layers.EinsumDense("abc,cd->abd", (6, 3), name="sum")), "layer 'sum'"),
+        (deep, "<Functional name=deep, built=True> and its ICs"),
         (lambda: with_layer(Unsaved(np.negative, name="mine")), r"layer 'mine' \(Unsaved\), NotImplementedError: .*"),
         (
             lambda: with_layer(Unloaded(name="mine")),
