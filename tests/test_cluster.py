@@ -246,3 +246,14 @@ def test_xla_is_refused_under_tf_distribute(strategy_name):
         UserError, match=f"^train.jit_compile: expected auto or false with {strategy_name}, found true$"
     ):
         strategy.check(run.config, 50_000, strategy.Devices(strategy_name, distribution=object()))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "distribution", "set_to"), [(1, None, []), (2, None, ["all devices"]), (2, object(), [])]
+)
+def test_keras_distributes_what_tf_distribute_does_not(replicas, distribution, set_to, monkeypatch):
+    found = []
+    monkeypatch.setattr("keras.distribution.DataParallel", lambda: "all devices")
+    monkeypatch.setattr("keras.distribution.set_distribution", found.append)
+    strategy.distribute(strategy.Devices("mirrored", replicas, distribution=distribution))
+    assert found == set_to
