@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import iclayer
 from iclayer import IC
-from iclayer.layer import NORMALIZATIONS, num_groups
+from iclayer.layer import NORMALIZATIONS, normalization_layer, num_groups
 
 SHAPE = (6, 4, 5, 8)
 
@@ -115,17 +115,18 @@ def test_rate_0_and_inference_are_exactly_the_normalization(normalization, rate,
 
 @settings(max_examples=25, deadline=None)
 @given(
-    shape=st.lists(st.integers(2, 5), min_size=2, max_size=5),
+    shape=st.lists(st.integers(2, 5), min_size=1, max_size=4),
     rate=st.sampled_from([0.05, 0.25, 0.5, 0.9]),
     data=st.data(),
 )
 def test_training_drops_whole_activations_and_scales_the_rest(shape, rate, data):
-    axis = data.draw(st.sampled_from([*range(1, len(shape)), *range(1 - len(shape), 0)]))
-    x = normal(shape)
-    ours = IC(rate, axis=axis, seed=0)(x, training=True)
+    axis = data.draw(st.sampled_from([*range(1, len(shape) + 1), *range(-len(shape), 0)]))
+    x = normal((1000, *shape))
+    ours = array(IC(rate, axis=axis, seed=0)(x, training=True))
     whole = array(IC(0.0, axis=axis)(x, training=True))
-    kept = array(ours) != 0
-    np.testing.assert_allclose(array(ours)[kept], (whole / (1 - rate))[kept], rtol=1e-5)
+    dropped = ours == 0
+    assert abs(dropped.mean() - rate) < 6 * np.sqrt(rate * (1 - rate) / x.size)
+    np.testing.assert_allclose(ours[~dropped], (whole / (1 - rate))[~dropped], rtol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.5])
@@ -232,3 +233,10 @@ def test_groups_divide_the_channels_and_follow_wu_and_he_where_they_fit():
         groups = num_groups(channels)
         assert channels % groups == 0
         assert groups == 1 or channels // groups >= 4
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer", "group", "instance"])
+def test_a_normalization_is_over_the_last_axis_unless_told(normalization):
+    layer = normalization_layer(normalization, channels=8)
+    layer.build((None, 5, 4, 8))
+    assert {tuple(weight.shape) for weight in layer.weights} == {(8,)}
