@@ -1,5 +1,6 @@
 """Networks: the operation order, the parameter identity and the names that the paper and DESIGN fix."""
 
+import inspect
 import itertools
 import math
 import re
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import models
 from iclayer import IC
+from training.config import DEFAULTS, Config, flatten
 
 # Written out by hand: stem; a weight layer; the last weight layer of a unit; after the addition; head.
 ORDER = {
@@ -216,8 +218,8 @@ def test_without_additions_eleven_orderings_are_eight_networks():
 def test_plain_networks_grow_and_give_logits(size, shape):
     model = models.plain(size, input_shape=shape, num_classes=7)
     assert model(np.zeros((2, *shape))).shape == (2, 7)
-    assert parameters(models.plain("small")) < 61_706 < parameters(models.plain("medium"))  # LeNet-5
-    assert parameters(models.plain("medium")) < parameters(models.plain("large"))
+    sizes = [parameters(models.plain(size, "conv relu")) for size in ("small", "medium", "large")]
+    assert sizes == [1_418, 72_442, 481_482]  # LeNet-5 has 61,706
 
 
 def test_mixed_precision_keeps_logits_in_float32():
@@ -286,3 +288,13 @@ def test_any_other_string_builds_in_its_order(before, after, waiting, pooled):
 def test_bad_arguments_are_named(builder, arguments, named):
     with pytest.raises(ValueError, match=named):
         builder(**arguments)
+
+
+@pytest.mark.parametrize("builder", [models.cifar_resnet, models.plain, models.imagenet_resnet])
+def test_defaults_are_those_of_the_scripts(builder):
+    script = "train_imagenet.py" if builder is models.imagenet_resnet else "train_cifar.py"
+    scripts = flatten(Config().to_dict()) | DEFAULTS[script]
+    own = {f"model.{name}": each.default for name, each in inspect.signature(builder).parameters.items()}
+    shared = own.keys() & scripts.keys()
+    assert len(shared) > 7
+    assert {key: own[key] for key in shared} == {key: scripts[key] for key in shared}
