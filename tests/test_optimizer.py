@@ -60,3 +60,16 @@ def test_a_step_is_traced_once_and_the_saved_model_is_keras_own(name, tmp_path, 
     assert type(loaded.optimizer) is {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[name]
     for ours, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(np.array(ours), np.array(theirs))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is TensorFlow's kernel")
+def test_adam_is_one_operation_a_variable():
+    import tensorflow as tf
+
+    variables = [keras.Variable(np.ones(3, "float32")) for _ in range(2)]
+    made = optimizer.adam(1e-3)
+    made.build(variables)
+    step = tf.function(lambda: made.apply([tf.ones(3), tf.ones(3)], variables))
+    types = [operation.type for operation in step.get_concrete_function().graph.get_operations()]
+    assert types.count("ResourceApplyAdam") == 2
+    assert not {"Sqrt", "RealDiv"} & {*types}
