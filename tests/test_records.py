@@ -1,5 +1,6 @@
 """A record is read as it was written, or it is refused in one line."""
 
+import json
 import pathlib
 import shutil
 
@@ -8,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from training import analysis, records, tables
+from training import analysis, data, environment, records, tables
 from training.cli import load
-from training.config import Run
+from training.config import DataConfig, Run
 from training.errors import UserError
 
 SOURCE = pathlib.Path("results/digits/relu-ic-conv-seed0")
@@ -114,3 +115,14 @@ def test_the_mean_of_the_last_ten_is_one_in_the_record_and_in_the_report_and_non
     else:
         assert recorded == reported == pytest.approx(ORIGINAL.history["val_accuracy"][epochs - 10 : epochs].mean())
     shutil.copytree(SOURCE, copy, dirs_exist_ok=True)
+
+
+def test_where_there_is_no_repository_the_commit_is_not_known(monkeypatch, tmp_path):
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    found = environment.environment()
+    assert (found["commit"], found["dirty"]) == (None, None)
+
+
+def test_the_digits_are_those_of_the_records():
+    paths = pathlib.Path("results/digits").rglob("env.json")
+    assert {json.loads(path.read_text())["images_sha256"] for path in paths} == {data.load(DataConfig("digits")).sha256}
