@@ -147,8 +147,10 @@ def test_learning_rate_drops_after_the_named_epochs():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is TensorFlow that holds graphs")
-def test_a_run_that_has_ended_leaves_no_graph_behind(train):
+def test_a_run_that_has_ended_leaves_no_graph_behind(train, monkeypatch):
     import tensorflow as tf
+
+    monkeypatch.setattr(tf.get_logger(), "disabled", True)  # pytest keeps what is logged: functions, with their graphs
 
     def graphs_after(seeds):
         config = "model: {network: plain, size: small}\ntrain: {epochs: 1, drops: []}\n"
