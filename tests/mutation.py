@@ -65,7 +65,7 @@ TESTS = {
     "training/command.py": "config mistakes diagnose",
     "training/config.py": "config mistakes tables",
     "training/curves.py": "report tables",
-    "training/data.py": "data",
+    "training/data.py": "data records",
     "training/diagnose.py": "diagnose",
     "training/environment.py": "records train",
     "training/errors.py": "cluster mistakes diagnose",
