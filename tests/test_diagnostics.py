@@ -243,3 +243,8 @@ def test_arguments_that_are_not_valid_are_named(arguments, argument):
     given = {"model": network(), "images": np.zeros((6, 8), np.float32), **arguments}
     with pytest.raises(ValueError, match=rf"argument `{argument}`\. Expected .* Received: "):
         diagnose(given.pop("model"), given.pop("images"), **given)
+
+
+def test_two_images_are_enough():
+    images = np.random.default_rng(0).standard_normal((2, 8)).astype(np.float32)
+    assert of(diagnose(network(), images), "inference")["channels"] == 8
