@@ -210,9 +210,9 @@ def _measure(model, batches, training, pairs, seed):
 def _warn_of_unseen(model, seen):
     """Names the layers that hold a matrix of their own, and the batch normalizations, that were not measured."""
     cells = [layer.cell for layer in seen if isinstance(layer, keras.layers.RNN)]
-    seen |= {cell.cells[0] if isinstance(cell, keras.layers.StackedRNNCells) else cell for cell in cells}
+    measured = {cell.cells[0] if isinstance(cell, keras.layers.StackedRNNCells) else cell for cell in cells} | seen
     unseen = []
-    for layer in {model, *layers_within(model)} - seen:
+    for layer in {model, *layers_within(model)} - measured:
         within = {id(weight) for each in layers_within(layer) for weight in each.weights}
         matrix = any(len(weight.shape) > 1 and id(weight) not in within for weight in layer.weights)
         if (matrix and not isinstance(layer, NO_MATRIX)) or (layer.built and isinstance(layer, NORMS)):
@@ -223,7 +223,7 @@ def _warn_of_unseen(model, seen):
 
 
 def _path(model, layer):
-    return layer.path.removeprefix(f"{model.name}/")
+    return (layer.path or layer.name).removeprefix(f"{model.name}/")  # one that was never called has no path
 
 
 def _output(model, batch, training):

@@ -32,7 +32,7 @@ def figure(frame) -> matplotlib.figure.Figure:
     Returns:
         The figure: a panel for each measure. A weight layer stands at its number among the weight layers of its model,
         in the order in which they are called and counted from 1, and a batch normalization at its number among those.
-        A value that is missing leaves a gap. Infinite values are drawn at the top.
+        A value that is missing leaves a gap. Infinite values are drawn at the top, at ∞.
     """
     frame = frame.reset_index(drop=True)
     drawn = matplotlib.figure.Figure(figsize=(12, 6.5), layout="constrained")
@@ -45,15 +45,20 @@ def figure(frame) -> matplotlib.figure.Figure:
     for panel, (measure, label) in zip(panels, MEASURES.items(), strict=True):
         norms = measure == "variance_shift"
         kind = "batch normalization" if norms else "weight layer"
-        panel.set(xlabel=f"{kind}, counted from the input", ylabel=label)
-        panel.grid(alpha=0.3)
         rows = frame[frame["channels"].notna() & (frame["constant"].isna() == norms)]
+        most = rows.groupby("model")["layer"].nunique().max() if len(rows) else 1
+        panel.set(xlabel=f"{kind}, from the input", ylabel=label, xlim=(0.5, most + 0.5))
+        panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator("auto", integer=True))
+        panel.grid(alpha=0.3)
         if measure in LOGARITHMIC:
             panel.set_yscale("log")
             for label_ticks in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
                 label_ticks(matplotlib.ticker.LogFormatter(minor_thresholds=(2, 0.5)))  # 1.05, not 1.05 x 10^0
             greatest = rows.loc[rows[measure] < np.inf, measure].max()
-            rows = rows.replace({measure: {np.inf: 10.0 if np.isnan(greatest) else 10 * greatest}})
+            top = 10.0 if np.isnan(greatest) else 10 * greatest
+            if np.isinf(rows[measure]).any():
+                panel.text(1, top, " ∞", transform=panel.get_yaxis_transform(), verticalalignment="center")
+            rows = rows.replace({measure: {np.inf: top}})
         for name, style in zip(names, styles, strict=True):
             of_model = rows[rows["model"] == name]
             numbers = pd.Series(1 + pd.factorize(of_model["layer"])[0], of_model.index)

@@ -172,11 +172,21 @@ class Holding(keras.layers.Layer):
 
 
 class Product(keras.layers.Layer):
-    def build(self, input_shape):
-        self.kernel = self.add_weight(shape=(input_shape[-1], 4))
+    def __init__(self):
+        super().__init__(name="product")
+        self.kernel = self.add_weight(shape=(5, 4))
 
     def call(self, inputs):
         return inputs @ self.kernel
+
+
+class Idle(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.product = Product()
+
+    def call(self, inputs):
+        return inputs
 
 
 def traced(function):
@@ -196,7 +206,8 @@ UNSEEN = {
         lambda: Holding(keras.layers.BatchNormalization(name="inner"), lambda layer: layer.call),
         "holding/inner (BatchNormalization)",
     ),
-    "of the user's own": (lambda: Product(name="product"), "product (Product)"),
+    "not called": (Idle, "product (Product)"),
+    "of the user's own": (Product, "product (Product)"),
     "second cell": (
         lambda: keras.layers.RNN([keras.layers.GRUCell(4), keras.layers.LSTMCell(4, name="b")], name="rnn"),
         "rnn/stacked_rnn_cells/b (LSTMCell)",

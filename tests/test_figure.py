@@ -29,7 +29,7 @@ def test_a_figure_has_a_panel_for_each_measure_and_a_line_for_each_model_and_mod
     drawn = figure(pd.concat([frame.assign(model=name) for name in names]))
     for panel in drawn.axes[:-1]:
         kind = "batch normalization" if "variance" in panel.get_ylabel() else "weight layer"
-        assert panel.get_xlabel() == f"{kind}, counted from the input"
+        assert panel.get_xlabel() == f"{kind}, from the input"
         assert len(panel.lines) == 2 * len(names)
     assert {text.get_text() for text in drawn.axes[-1].get_legend().get_texts()} >= names
 
@@ -43,7 +43,9 @@ def test_a_layer_stands_at_its_number_whatever_is_missing(measure, missing):
     frame = pd.concat([rows("other", names, **{measure: 1.0}), rows("net", names, **{measure: values})])
     of_other_kind = {"variance_shift": 1.0} if measure != "variance_shift" else {"nonnegative": 1.0}
     frame = pd.concat([rows("net", ["f"], **of_other_kind), frame])
-    line = panels(frame)[measure].lines[0]  # of "net", whose row comes first
+    panel = panels(frame)[measure]
+    line = panel.lines[0]  # of "net", whose row comes first
+    assert panel.get_xlim() == (0.5, 5.5)
     drawn = np.isfinite(np.asarray(line.get_ydata(), float))
     np.testing.assert_array_equal(np.asarray(line.get_xdata())[drawn], np.delete(np.arange(1, 6), missing))
     np.testing.assert_array_equal(np.asarray(line.get_ydata())[drawn], np.delete(np.arange(2.0, 7.0), missing))
@@ -73,5 +75,6 @@ def test_infinite_values_are_drawn_at_the_top(measure, values):
     infinite = np.isinf(values)
     assert np.unique(drawn[infinite]).size == 1
     assert bottom < drawn[infinite][0] < top
+    assert [(text.get_text().strip(), text.get_position()[1]) for text in panel.texts] == [("∞", drawn[infinite][0])]
     assert not np.any(drawn[~infinite] >= drawn[infinite][0])
     np.testing.assert_array_equal(drawn[~infinite], np.asarray(values)[~infinite])
