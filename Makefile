@@ -69,7 +69,7 @@ alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_layer.py $(if $(SHORT),tests/test_models.py \
 		tests/test_train.py -k "test_layer or plain",tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
-		-k "test_layer or kills or dense or planted")
+		tests/test_keras_contract.py -k "test_layer or kills or dense or planted or contract")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
 mutation: COPY := build/mutation-$(shell git rev-parse --short HEAD)
