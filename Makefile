@@ -41,7 +41,7 @@ smoke: $(VENV)/installed
 
 # Coverage takes a third longer.
 test coverage: $(VENV)/installed
-	@echo "Running the tests, about three minutes on 2 cores, more on older ones ..."
+	@echo "Running the tests, about four minutes on 2 cores, more on older ones ..."
 	$(PYTEST) --nbmake --ignore tests/test_distribute.py \
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training)
 
