@@ -250,3 +250,10 @@ def test_frozen_and_masked_layers_are_those_of_keras():
     assert np.isfinite(Dropout(1 - 1e-12, seed=0)(x, training=True)).all()
     np.testing.assert_array_equal(Dropout(1.0)(x, training=True), np.zeros_like(x))
     np.testing.assert_array_equal(Dropout(0.0)(x, training=True), x)
+
+
+@pytest.mark.parametrize("argument", ["renorm", "synchronized"])
+def test_a_normalization_that_looks_beyond_its_batch_is_keras_own(argument, monkeypatch):
+    layer = BatchNormalization(**{argument: True})
+    monkeypatch.setattr(layer, "_normalize", lambda inputs: pytest.fail("took the fused kernel"))
+    layer(np.ones((4, 3), "float32"), training=True)
