@@ -29,7 +29,7 @@ from training.backend import import_keras
 import_keras()
 
 from training import cli, files, records  # noqa: E402
-from training.errors import UserError  # noqa: E402
+from training.errors import UserError, exit_codes  # noqa: E402
 from training.interrupt import Interruption  # noqa: E402
 
 PART = 15 * 2**20
@@ -179,6 +179,7 @@ def went_wrong(directory: pathlib.Path, process: subprocess.Popen) -> bool:
     return True
 
 
+@exit_codes
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, required=True)
@@ -193,9 +194,8 @@ def main() -> int:
                 code = run(jobs, 60 * arguments.minutes, arguments.side_by_side, interruption)
             finally:
                 pack(arguments.out)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        raise UserError(error) from error
     for directory in jobs:
         if (directory / "history.csv").exists():
             print(f"{directory}: {progress(directory)[1]} epochs")

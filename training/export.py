@@ -25,14 +25,14 @@ def save(path: pathlib.Path, model: keras.Model, mean: np.ndarray | None) -> Non
     """
     new = path.with_name(f"new-{path.name}")
     try:
-        (model if mean is None else with_preprocessing(model, mean)).save(new)
+        (model if mean is None else _with_preprocessing(model, mean)).save(new)
         files.settle(new, path)
     except (OSError, RuntimeError) as error:  # h5py raises either
         new.unlink(missing_ok=True)
         raise UserError(f"{path}: expected to write the trained model, found {error}") from error
 
 
-def with_preprocessing(model: keras.Model, mean: np.ndarray) -> keras.Model:
+def _with_preprocessing(model: keras.Model, mean: np.ndarray) -> keras.Model:
     """The same layers and optimizer, from images of 0 to 255: uint8, or any other numbers.
 
     The images are scaled to [0, 1] and `mean`, which is a weight, is subtracted, in float32 (4.2).

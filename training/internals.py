@@ -1,4 +1,4 @@
-"""What this package takes from inside Keras, for want of a public way; `tests/test_keras_contract.py` holds each."""
+"""What this package takes from inside Keras, for want of a public way; `tests/test_internals.py` holds each."""
 
 
 def hook_updates(optimizer, prepare, update):
