@@ -37,24 +37,24 @@ demo: $(VENV)/installed
 smoke: $(VENV)/installed
 	@echo "Training one unit on handwritten digits and testing the layer, about a minute on 2 cores ..."
 	$(BIN)/python train_cifar.py --config configs/digits.yaml --model.unit relu-ic-conv
-	$(PYTEST) tests/test_layer.py tests/test_fused.py
+	$(PYTEST) tests/iclayer/test_layer.py tests/iclayer/test_fused.py
 
 # Coverage takes a third longer.
 test coverage: $(VENV)/installed
 	@echo "Running the tests, about four minutes on 2 cores, more on older ones ..."
-	$(PYTEST) --nbmake --ignore tests/test_distribute.py \
-		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training)
+	$(PYTEST) --nbmake --ignore tests/training/devices/test_distribute.py \
+		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training --cov=reporting)
 
 # oneDNN's kernels are on in `make test`, on x86; users of the layer in a program of their own may have either.
 test-kernels: $(VENV)/installed
 	@echo "Testing all that touches kernels without oneDNN and with it, about two minutes on 2 cores ..."
-	for onednn in 0 1; do TF_ENABLE_ONEDNN_OPTS=$$onednn $(PYTEST) tests/test_layer.py tests/test_fused.py \
-		tests/test_models.py tests/test_diagnostics.py tests/test_insert.py -k "not other_families" || exit 1; done
+	for onednn in 0 1; do TF_ENABLE_ONEDNN_OPTS=$$onednn $(PYTEST) tests/models $(addprefix tests/iclayer/test_, \
+		layer.py fused.py diagnostics.py insert.py) -k "not other_families" || exit 1; done
 
 # SHORT=1, here and below, leaves out what kills runs, and more that takes long.
 test-distribute: $(VENV)/installed
 	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores, SHORT one ..."
-	$(BIN)/python -m pytest tests/test_distribute.py $(if $(SHORT),-m "not slow")
+	$(BIN)/python -m pytest tests/training/devices/test_distribute.py $(if $(SHORT),-m "not slow")
 
 # On each backend: its numbers against TensorFlow's, and runs where there is no TensorFlow.
 test-jax test-torch: test-%: numbers-% alone-%
@@ -63,13 +63,14 @@ numbers-jax: export JAX_PYTHON = .venv-jax/bin/python
 numbers-torch: export TORCH_PYTHON = .venv-torch/bin/python
 numbers-jax numbers-torch: numbers-%: $(VENV)/installed .venv-%/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
-	$(BIN)/python -m pytest tests/test_backends.py -n 2 -k "$*$(if $(SHORT), and losses)"
+	$(BIN)/python -m pytest tests/training/devices/test_backends.py -n 2 -k "$*$(if $(SHORT), and losses)"
 
 alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/test_layer.py $(if $(SHORT),tests/test_models.py \
-		tests/test_train.py -k "test_layer or plain",tests/test_resume.py tests/test_insert.py tests/test_diagnostics.py \
-		tests/test_keras_contract.py -k "test_layer or kills or dense or planted or contract")
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py $(if $(SHORT),tests/models \
+		tests/training/test_train.py -k "test_layer or plain",tests/training/test_resume.py \
+		$(addprefix tests/iclayer/test_,insert.py diagnostics.py keras_contract.py) \
+		-k "test_layer or kills or dense or planted or contract")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
 mutation: COPY := build/mutation-$(shell git rev-parse --short HEAD)

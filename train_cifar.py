@@ -6,11 +6,12 @@ python train_cifar.py --help
 
 import sys
 
+from reporting import summary
 from training import command
 
 
 def main(argv: list[str]) -> int:
-    return command.main(argv, "train_cifar.py")
+    return command.main(argv, "train_cifar.py", summary.show)
 
 
 if __name__ == "__main__":

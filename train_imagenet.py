@@ -6,12 +6,14 @@ python train_imagenet.py --help
 
 import sys
 
-from training import command, memory
+from reporting import summary
+from training import command
+from training.devices import memory
 
 
 def main(argv: list[str]) -> int:
     memory.one_arena_a_core()
-    return command.main(argv, "train_imagenet.py")
+    return command.main(argv, "train_imagenet.py", summary.show)
 
 
 if __name__ == "__main__":

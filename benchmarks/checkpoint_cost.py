@@ -9,15 +9,15 @@ import tempfile
 import time
 from unittest import mock
 
-from training.backend import import_keras
+from training.devices.backend import import_keras
 
 import_keras()
 
 from benchmarks.images import random_images  # noqa: E402
 from benchmarks.measure import setting  # noqa: E402
 from training import cli, records, run  # noqa: E402
+from training.devices.strategy import ONE_DEVICE  # noqa: E402
 from training.interrupt import Interruption  # noqa: E402
-from training.strategy import ONE_DEVICE  # noqa: E402
 
 CIFAR = 50_000
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.data import ImageSet
+from training.data.images import ImageSet
 
 
 def random_images(count: int) -> ImageSet:

@@ -7,14 +7,14 @@ import argparse
 import os
 import time
 
-from training.backend import import_keras
+from training.devices.backend import import_keras
 
 import_keras()
 
 from benchmarks.images import random_images  # noqa: E402
 from benchmarks.measure import setting, spread  # noqa: E402
 from training import cli, run  # noqa: E402
-from training.data import Batches  # noqa: E402
+from training.data.images import Batches  # noqa: E402
 
 BATCH = 64
 COUNT, GO = setting((50_000, 200), (640, 2))  # images; batches of one go

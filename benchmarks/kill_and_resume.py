@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from training.backend import import_keras
+from training.devices.backend import import_keras
 
 import_keras()
 

@@ -12,7 +12,7 @@ import math
 import pathlib
 import time
 
-from training.backend import import_keras
+from training.devices.backend import import_keras
 
 import_keras()
 
@@ -23,7 +23,7 @@ import iclayer  # noqa: E402
 from benchmarks import machine  # noqa: E402
 from benchmarks.measure import in_turns, ratio, setting, spread  # noqa: E402
 from iclayer import fused  # noqa: E402
-from training import environment  # noqa: E402
+from training.devices import environment  # noqa: E402
 
 SHAPES = setting(((64, 32, 32, 16), (64, 16, 16, 32), (64, 8, 8, 64)), ((64, 8, 8, 64),))
 REPEATS = 10

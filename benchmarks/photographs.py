@@ -20,8 +20,8 @@ import types
 
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
 
-from training.backend import import_keras, onednn  # noqa: E402
-from training.memory import one_arena_a_core  # noqa: E402
+from training.devices.backend import import_keras, onednn  # noqa: E402
+from training.devices.memory import one_arena_a_core  # noqa: E402
 
 one_arena_a_core()
 import_keras()
@@ -33,7 +33,8 @@ from PIL import Image  # noqa: E402
 
 from benchmarks import machine  # noqa: E402
 from benchmarks.measure import in_turns, ratio, setting, spread  # noqa: E402
-from training import imagenet  # noqa: E402
+from training.data import crops  # noqa: E402
+from training.data.photographs import PhotoSet  # noqa: E402
 
 BATCH = 64
 ROUNDS, LEAST, EPOCHS = setting((9, 640, 20), (1, 64, 2))
@@ -56,7 +57,7 @@ def photographs(data_dir, folder):
     times = -(-LEAST // count)
     train = types.SimpleNamespace(filepaths=paths * times, num_examples=count * times)
     info = types.SimpleNamespace(features=builder.info.features, splits={"train": train})
-    return f"{count} photographs, {name}", imagenet.PhotoSet(types.SimpleNamespace(info=info))
+    return f"{count} photographs, {name}", PhotoSet(types.SimpleNamespace(info=info))
 
 
 def parts_of(batches):
@@ -66,7 +67,7 @@ def parts_of(batches):
         lambda n: batches._records("train", n, batches.steps_per_epoch * BATCH, BATCH)
     ):
         jpeg = batches._example(record)["image"]
-        found.append((jpeg.numpy(), *(part.numpy() for part in imagenet.random_window(0, 0, place, jpeg))))
+        found.append((jpeg.numpy(), *(part.numpy() for part in crops.random_window(0, 0, place, jpeg))))
     return found
 
 
@@ -76,12 +77,12 @@ def in_tensorflow(parts, resize):
 
     def decode(jpeg, begin, size):
         window = tf.concat([begin, size], axis=0)
-        image = tf.io.decode_and_crop_jpeg(jpeg, window, channels=3, dct_method=imagenet.DCT)
-        return tf.image.resize(image, (imagenet.SIZE, imagenet.SIZE)) if resize else image
+        image = tf.io.decode_and_crop_jpeg(jpeg, window, channels=3, dct_method=crops.DCT)
+        return tf.image.resize(image, (crops.SIZE, crops.SIZE)) if resize else image
 
     dataset = tf.data.Dataset.from_tensor_slices((list(jpegs), list(begins), list(sizes)))
     options = tf.data.Options()
-    options.autotune.enabled = False  # faster, see training/imagenet.py
+    options.autotune.enabled = False  # faster, see training/data/photographs.py
     return through(dataset.map(decode).with_options(options))
 
 
@@ -93,7 +94,7 @@ def through(dataset):
 def pillow(parts):
     for jpeg, (top, left), (height, width) in parts:
         image = Image.open(io.BytesIO(jpeg)).convert("RGB").crop((left, top, left + width, top + height))
-        image.resize((imagenet.SIZE, imagenet.SIZE), Image.Resampling.BILINEAR)
+        image.resize((crops.SIZE, crops.SIZE), Image.Resampling.BILINEAR)
 
 
 def rate(go, count):

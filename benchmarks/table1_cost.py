@@ -14,7 +14,7 @@ import pathlib
 import statistics
 import sys
 
-from benchmarks.speed_keras import least_work
+from benchmarks.contenders.speed_keras import least_work
 from benchmarks.table1_slice import UNITS
 from models import cifar_resnet
 

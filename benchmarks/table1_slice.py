@@ -24,7 +24,7 @@ import sys
 import time
 import zipfile
 
-from training.backend import import_keras
+from training.devices.backend import import_keras
 
 import_keras()
 

@@ -53,7 +53,7 @@ class Contender:
         self.name = name
         self.processes: list[Any] = [  # Popen, but that its pipes are there
             subprocess.Popen(
-                [python, "-m", f"benchmarks.{module}", *options],
+                [python, "-m", f"benchmarks.contenders.{module}", *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -11,7 +11,7 @@ import pathlib
 import statistics
 import time
 
-from training.backend import import_keras, onednn
+from training.devices.backend import import_keras, onednn
 
 import_keras()
 

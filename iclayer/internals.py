@@ -1,4 +1,4 @@
-"""What this package uses of Keras beyond its promises; `tests/test_keras_contract.py` holds each piece of it."""
+"""What this package uses of Keras beyond its promises; `tests/iclayer/test_keras_contract.py` holds each piece."""
 
 import contextlib
 import functools

@@ -1,4 +1,7 @@
-"""Networks of the paper, for any ordering of normalization, dropout, activation and weights."""
+"""Networks of the paper, for any ordering of normalization, dropout, activation and weights.
+
+Pure Keras, on any backend. It imports `iclayer` alone.
+"""
 
 from models.cifar import cifar_resnet
 from models.imagenet import imagenet_resnet

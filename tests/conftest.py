@@ -7,7 +7,8 @@ import re
 import hypothesis
 import pytest
 
-from training.backend import import_keras
+from training.data import sources
+from training.devices.backend import import_keras
 
 hypothesis.settings.register_profile("thorough", max_examples=2500)
 KINDS = {
@@ -95,7 +96,6 @@ def prepare(tmp_path, monkeypatch):
     """Writes photographs with TFDS' own writer, and gives the data set: `prepare(train, validation)`, JPEGs each."""
     import tensorflow_datasets as tfds
 
-    from training import data
     from training.config import DataConfig
 
     def make(train, validation, on_bad_image="error"):
@@ -114,6 +114,6 @@ def prepare(tmp_path, monkeypatch):
                 lambda self, manager: {split: examples(photographs) for split, photographs in splits.items()},
             )
             builder.download_and_prepare()
-        return data.load(DataConfig("imagenet2012", str(tmp_path), on_bad_image=on_bad_image))
+        return sources.load(DataConfig("imagenet2012", str(tmp_path), on_bad_image=on_bad_image))
 
     return make

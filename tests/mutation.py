@@ -54,36 +54,43 @@ TESTS = {
     "iclayer/theory.py": "theory",
     "iclayer/weights.py": "diagnosed_layers diagnostics insert",
     "models/cifar.py": "models",
-    "models/imagenet.py": "models imagenet",
+    "models/imagenet.py": "models photographs",
     "models/plain.py": "models",
     "models/units.py": "models",
-    "training/analysis.py": "report tables",
-    "training/backend.py": "records machines",
+    "reporting/analysis.py": "report tables",
+    "reporting/curves.py": "report tables",
+    "reporting/diagnose.py": "diagnose",
+    "reporting/report.py": "report diagnose",
+    "reporting/summary.py": "tables train",
+    "reporting/tables.py": "tables report",
     "training/checkpoint.py": "checkpoint resume",
     "training/cli.py": "config mistakes",
-    "training/cluster.py": "cluster",
     "training/command.py": "config mistakes diagnose",
     "training/config.py": "config mistakes tables",
-    "training/curves.py": "report tables",
-    "training/data.py": "data records",
-    "training/diagnose.py": "diagnose",
-    "training/environment.py": "records train",
+    "training/data/archive.py": "images",
+    "training/data/augmentation.py": "images",
+    "training/data/crops.py": "photographs",
+    "training/data/digits.py": "images records",
+    "training/data/images.py": "images records",
+    "training/data/photographs.py": "photographs",
+    "training/data/prepared.py": "images photographs",
+    "training/data/sources.py": "images",
+    "training/devices/backend.py": "records machines",
+    "training/devices/cluster.py": "cluster",
+    "training/devices/environment.py": "records train",
+    "training/devices/internals.py": "internals optimizer train",
+    "training/devices/memory.py": "memory train",
+    "training/devices/optimizer.py": "optimizer",
+    "training/devices/strategy.py": "cluster devices train",
     "training/errors.py": "cluster mistakes diagnose",
     "training/export.py": "export",
     "training/files.py": "checkpoint mistakes",
     "training/grid.py": "config tables mistakes train resume",
-    "training/imagenet.py": "imagenet",
-    "training/internals.py": "internals optimizer train",
     "training/interrupt.py": "resume",
     "training/lock.py": "devices machines resume",
-    "training/memory.py": "memory train",
-    "training/metrics.py": "train imagenet",
-    "training/optimizer.py": "optimizer",
+    "training/metrics.py": "train photographs",
     "training/records.py": "records report train resume",
-    "training/report.py": "report diagnose",
     "training/run.py": "train mistakes resume",
-    "training/strategy.py": "cluster devices train",
-    "training/tables.py": "tables report",
 }
 # What no one would write: bits of what is no int; "is" for "==" and the order of names, which may make no difference.
 ODD = re.compile(
@@ -147,12 +154,14 @@ def run(names):
     os.setsid()
     for output in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
-    sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", *(f"tests/test_{name}.py" for name in names)]))
+    files = [str(path) for path in pathlib.Path("tests").rglob("test_*.py") if path.stem.removeprefix("test_") in names]
+    sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", *files]))
 
 
 def main(session):
-    modules = [path for folder in ("iclayer", "models", "training") for path in pathlib.Path(folder).rglob("*.py")]
-    if missing := {str(path) for path in modules if path.name != "__init__.py"} - TESTS.keys() - UNHELD:
+    packages = ("iclayer", "models", "training", "reporting")
+    modules = [path for package in packages for path in pathlib.Path(package).rglob("*.py")]
+    if missing := {str(path) for path in modules if not path.name.startswith("__")} - TESTS.keys() - UNHELD:
         sys.exit(f"{__file__}: expected every module in TESTS, found none of {', '.join(sorted(missing))}")
     with use_db(session) as db:
         if not db.num_work_items:

@@ -1,12 +1,15 @@
 """What the scripts do: read the configs, train, end with a code that says how it went."""
 
-from training.backend import import_keras
+import pathlib
+from collections.abc import Callable
+
+from training.devices.backend import import_keras
 from training.errors import exit_codes
 
 
 @exit_codes
-def main(argv: list[str], script: str) -> int:
-    """Runs `script`, one of `training.config.DEFAULTS`, and returns its exit code."""
+def main(argv: list[str], script: str, show: Callable[[list[pathlib.Path]], None]) -> int:
+    """Runs `script`, one of `training.config.DEFAULTS`, and returns its exit code; `show` is that of `grid.run_all`."""
     import_keras()
     from training import cli, grid
 
@@ -14,4 +17,4 @@ def main(argv: list[str], script: str) -> int:
     if only_print:
         print(cli.dump(runs), end="")
         return 0
-    return grid.run_all(runs)
+    return grid.run_all(runs, show)

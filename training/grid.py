@@ -2,18 +2,16 @@
 
 import contextlib
 import importlib.util
-import sys
+import pathlib
+from collections.abc import Callable
 
-import pandas
-import rich.box
-import rich.console
-import rich.table
-
-from training import analysis, checkpoint, curves, memory, records, strategy, tables
+from training import checkpoint, records
 from training.config import Run
-from training.data import ImageSet, load
+from training.data import sources
+from training.data.images import ImageSet
+from training.data.photographs import PhotoSet
+from training.devices import memory, strategy
 from training.errors import UserError
-from training.imagenet import PhotoSet
 from training.interrupt import Interruption
 from training.lock import Lock
 from training.run import train
@@ -22,8 +20,12 @@ EXIT_CODES = {"finished": 0, "diverged": 3, "interrupted": 130}
 ENDED = ("finished", "diverged")
 
 
-def run_all(runs: list[Run]) -> int:
-    """Trains what has no end yet, then prints a table and draws the curves of all the runs.
+def run_all(runs: list[Run], show: Callable[[list[pathlib.Path]], None]) -> int:
+    """Trains what has no end yet, then shows all the runs.
+
+    Args:
+        runs: the runs, in their order.
+        show: is told their directories, also of those that did not finish, where this process is the chief.
 
     Returns:
         The exit code: 0 all finished, 3 one diverged, 130 interrupted.
@@ -66,7 +68,7 @@ def run_all(runs: list[Run]) -> int:
                 print("interrupted; the same command goes on from the last whole epoch")
                 break
     if chief:
-        _show([run.directory for run in runs])
+        show([run.directory for run in runs])
     return max(EXIT_CODES.get(status, EXIT_CODES["interrupted"]) for status in statuses.values())
 
 
@@ -93,50 +95,6 @@ def _load_image_sets(runs, devices):
     for run in runs:
         key = _image_key(run)
         if key not in image_sets:
-            image_sets[key] = load(run.config.data)
+            image_sets[key] = sources.load(run.config.data)
         strategy.check(run.config, image_sets[key].train_count, devices[run.directory])
     return image_sets
-
-
-def _show(directories):
-    """Prints a table of these runs, also of those that did not finish, and draws their curves beside them.
-
-    A setting in which a unit has two seeds or more has a table of its units' means too.
-    """
-    found = [records.read(directory) for directory in directories if (directory / "result.json").exists()]
-    if not found:
-        return
-    runs = analysis.table(found)
-    rows = [
-        {
-            "run": row["directory"].name + ("" if row["status"] == "finished" else f" ({row['status']})"),
-            "parameters": f"{row['parameters']:,.0f}",
-            "epochs": str(row["epochs"]),
-            "last": tables.number(row["last"]),
-            "best": tables.number(row["best"]),
-            "last ten": tables.number(row["last_ten"]),
-            "seconds": f"{row['seconds']:.0f}",
-        }
-        for _, row in runs.iterrows()
-    ]
-    _print(pandas.DataFrame(rows), "Test accuracy", "The result is the last epoch's.")
-    for setting, units in analysis.by_unit(runs).groupby("setting", sort=False):
-        if (units["n"] > 1).any():
-            text = tables.accuracy_table(units, analysis.paired(runs)).map(tables.plain)
-            means = text[["unit", "n", "last epoch", "best", "last ten"]]
-            _print(means, f"Means: {setting}", "Mean ± standard deviation over the n seeds.")
-    out = found[0].directory.parent
-    curves.save(found, out)
-    print(f"curves: {out / 'accuracy.png'}")
-
-
-def _print(text, title, caption):
-    """Prints a frame of text; names, in the first column, are folded where the terminal is narrow."""
-    printed = rich.table.Table(title=title, box=rich.box.SIMPLE, caption=caption, collapse_padding=True)
-    for column in text:
-        name = column == text.columns[0]
-        printed.add_column(column, justify="left" if name else "right", no_wrap=not name, overflow="fold")
-    for row in text.itertuples(index=False):
-        printed.add_row(*row)
-    width = None if sys.stdout.isatty() else 120
-    rich.console.Console(width=width, markup=False, emoji=False).print(printed)

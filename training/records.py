@@ -17,7 +17,7 @@ import yaml
 from training import files
 from training.cli import parse
 from training.config import NEUTRAL, Config, Run, defaults, flatten
-from training.environment import environment, kernels
+from training.devices.environment import environment, kernels
 from training.errors import UserError
 
 COLUMNS = (

@@ -10,13 +10,14 @@ import keras
 
 import models
 from iclayer import AverageStatistics
-from training import checkpoint, cluster, export, metrics, optimizer, records, strategy
+from training import checkpoint, export, metrics, records
 from training.config import Config, Run, TrainConfig, flatten, network
-from training.data import Batches, ImageSet
+from training.data.images import Batches, ImageSet
+from training.data.photographs import PhotoBatches, PhotoSet
+from training.devices import cluster, optimizer, strategy
+from training.devices.strategy import ONE_DEVICE, Devices
 from training.errors import UserError
-from training.imagenet import PhotoBatches, PhotoSet
 from training.interrupt import Interruption
-from training.strategy import ONE_DEVICE, Devices
 
 
 def learning_rate(train: TrainConfig, epoch: int) -> float:
