@@ -1,5 +1,6 @@
 """Curves of runs."""
 
+import dataclasses
 import io
 import itertools
 import pathlib
@@ -15,11 +16,29 @@ from training import files
 from training.records import Record
 
 DASHES, MARKERS = ("-", "--", ":"), ("o", "s", "^", "D", "v")  # 15 different pairs
+MOST_WITHIN = 6  # lines whose legend finds room between them
 
 
 def accuracy(found: list[Record]) -> figure.Figure:
     """Test accuracy over epochs (Fig. 4)."""
     return over_epochs(found, "test accuracy", lambda history: history["val_accuracy"])
+
+
+def differences(found: list[Record]) -> figure.Figure:
+    """Test accuracy less that of the baseline of the same setting and seed; runs without one are left out."""
+    runs = analysis.finished(analysis.table(found))
+    baselines = runs[runs["unit"] == analysis.BASELINE]
+    pairs = runs.merge(baselines, on=["setting", "seed"], suffixes=("", "_less"))
+    records = {record.directory: record for record in found}
+    less = [
+        dataclasses.replace(
+            records[one], history=records[one].history.assign(less=records[other].history["val_accuracy"])
+        )
+        for one, other in zip(pairs["directory"], pairs["directory_less"], strict=True)
+    ]
+    return over_epochs(
+        less, "test accuracy less the baseline's", lambda history: history["val_accuracy"] - history["less"]
+    )
 
 
 def over_epochs(found: list[Record], label: str, values: Callable[[pandas.DataFrame], pandas.Series]) -> figure.Figure:
@@ -51,16 +70,28 @@ def over_epochs(found: list[Record], label: str, values: Callable[[pandas.DataFr
         axis.set_title(name, parse_math=False)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        axis.legend(loc="best", fontsize="small")
+        aside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if group["unit"].nunique() > MOST_WITHIN else {}
+        axis.legend(fontsize="small", **aside)
     return drawing
 
 
-def save(found: list[Record], out: pathlib.Path, kinds: tuple[str, ...] = ("png",)) -> None:
-    """Draws the curves of the finished runs as `accuracy.png` (and so on), where there are any."""
-    if not any(record.status == "finished" for record in found):
-        return
-    for kind in kinds:
+def save(found: list[Record], out: pathlib.Path, kinds: tuple[str, ...] = ("png",)) -> list[pathlib.Path]:
+    """Draws the finished runs as `accuracy.png` and, where some compare with a baseline, `differences.png` (and so on).
+
+    Returns:
+        The files.
+    """
+    finished = [record for record in found if record.status == "finished"]
+    if not finished:
+        return []
+    drawings = {"accuracy": accuracy(finished)}
+    if (analysis.paired(analysis.table(finished))["less"] == analysis.BASELINE).any():
+        drawings["differences"] = differences(finished)
+    written = []
+    for (name, drawing), kind in itertools.product(drawings.items(), kinds):
         image = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": "accuracy"}):
-            accuracy(found).savefig(image, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
-        files.replace(out / f"accuracy.{kind}", image.getvalue())
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            drawing.savefig(image, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+        written.append(out / f"{name}.{kind}")
+        files.replace(written[-1], image.getvalue())
+    return written

@@ -25,13 +25,13 @@ def write(folder: pathlib.Path, out: pathlib.Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out: expected a folder that can be written, found {out}: {error.strerror}") from error
-    files.replace(out / "report.md", tables.markdown(titled, tables.notes(folder, found, unreadable)))
+    pictures = [path for path in curves.save(found, out, ("png", "svg")) if path.suffix == ".png"]
+    files.replace(out / "report.md", tables.markdown(titled, tables.notes(folder, found, unreadable), pictures))
     files.replace(out / "tables.tex", tables.latex(titled))
     runs["directory"] = [directory.relative_to(folder) for directory in runs["directory"]]
     numbers = {"runs": runs, "units": analysis.by_unit(runs), "paired": analysis.paired(runs)}
     for name, frame in (numbers | {"table1": analysis.table1(found)}).items():
         files.replace(out / f"{name}.csv", frame.to_csv(index=False))
-    curves.save(found, out, ("png", "svg"))
 
 
 @exit_codes

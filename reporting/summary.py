@@ -40,8 +40,8 @@ def show(directories: list[pathlib.Path]) -> None:
             means = text[["unit", "n", "last epoch", "best", "last ten"]]
             _print(means, f"Means: {setting}", "Mean ± standard deviation over the n seeds.")
     out = found[0].directory.parent
-    curves.save(found, out)
-    print(f"curves: {out / 'accuracy.png'}")
+    for path in curves.save(found, out):
+        print(f"{path.stem}: {path}")
 
 
 def _print(text, title, caption):

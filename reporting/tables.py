@@ -230,8 +230,8 @@ def markdown_table(text: pandas.DataFrame) -> str:
     return cells.to_markdown(index=False, disable_numparse=True, colalign=alignment)
 
 
-def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str]) -> str:
-    """The report as Markdown."""
+def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str], pictures: list[pathlib.Path]) -> str:
+    """The report as Markdown, which shows the pictures that lie beside it."""
     parts = [
         "# Report",
         "Made from run directories by `python -m reporting`. Accuracies are on the test images after the last "
@@ -239,8 +239,7 @@ def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str]) -> str:
         "means over seeds, ± the standard deviation where there are two seeds or more. Seconds hold training, "
         "evaluation and, in the first epoch, tracing.",
     ]
-    if titled:
-        parts += ["![Test accuracy over epochs](accuracy.png)"]
+    parts += [f"![Test {picture.stem} over epochs]({picture.name})" for picture in pictures]
     for title, text in titled.items():
         parts += [f"## {escaped(title)}", markdown_table(text)]
     if remarks:

@@ -96,7 +96,7 @@ def test_every_unit_data_set_and_run_name_is_read_back_from_markdown_and_latex(u
     found.append(record(f"runs/{folder}/9", "interrupted", model_unit=unit, seed=2, data_name=data))
     titled = tables.tables(pathlib.Path("runs"), found)
     remarks = tables.notes(pathlib.Path("runs"), found, {pathlib.Path(f"runs/{folder}"): f"no {data}"})
-    document = tables.markdown(titled, remarks)
+    document = tables.markdown(titled, remarks, [])
     expected = {
         title: [list(text), *([cell.replace("`", "") for cell in row] for row in text.to_numpy())]
         for title, text in titled.items()
@@ -156,6 +156,37 @@ def test_a_figure_says_what_a_band_is_where_there_is_one():
     assert (one.get_title()[:7], len(one.collections), one.get_ylabel()) == ("cifar10", 0, "test accuracy")
     assert len(two.collections) == 1
     assert two.get_ylabel() == "test accuracy\nline: mean, band: lowest to highest seed"
+
+
+def test_the_differences_are_those_to_the_baseline_of_the_same_seed():
+    lasts = {"baseline": (0.8, 0.7), "relu-ic-conv": (0.9, 0.9), "relu-bn-conv": (0.6, None)}
+    found = [
+        record(f"{unit}{seed}", model_unit=unit, seed=seed, last=last)
+        for unit, seeds in lasts.items()
+        for seed, last in enumerate(seeds)
+        if last
+    ]
+    alone = [
+        record("no baseline of this seed", model_unit="ic conv", seed=7),
+        record("no baseline of this setting", model_unit="relu-ic-conv", data_name="digits"),
+        record("not finished", "diverged", model_unit="conv-relu-ic"),
+    ]
+    (axis,) = curves.differences([*alone, *found]).axes
+    ends = {line.get_label(): line.get_ydata()[-1] for line in axis.lines}
+    means = {"baseline (2 seeds)": 0, "relu-ic-conv (2 seeds)": 0.15, "relu-bn-conv": -0.2}
+    assert ends == pytest.approx(means)
+    band = axis.collections[1].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((0, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("units", "drawn"),
+    [([], []), (["relu-ic-conv"], ["accuracy"]), (["relu-ic-conv", "baseline"], ["accuracy", "differences"])],
+)
+def test_there_is_a_picture_where_there_is_something_to_draw(units, drawn, tmp_path):
+    paths = curves.save([record(unit, model_unit=unit) for unit in units], tmp_path)
+    assert [path.stem for path in paths] == drawn
+    assert sorted(tmp_path.iterdir()) == paths
 
 
 def test_a_grid_ends_with_the_means_of_units_that_have_two_seeds_or_more(monkeypatch, capsys, tmp_path):
