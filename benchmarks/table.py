@@ -1,11 +1,11 @@
-"""Tables of the README, from what the benchmarks recorded.
+"""Tables of docs/speed.md, from what the benchmarks recorded.
 
 python -m benchmarks.table [benchmarks/results]
 """
 
+import argparse
 import json
 import pathlib
-import sys
 
 from tabulate import tabulate
 
@@ -104,8 +104,7 @@ def photographs(record: dict) -> str:
     return on([record]) + table(rows, ("photographs", "on one core", "photographs/s", "ours over it"))
 
 
-def main(folder: str = "benchmarks/results") -> None:
-    path = pathlib.Path(folder)
+def show(path: pathlib.Path) -> None:
     runs, times = (
         [json.loads(line) for line in (path / name).read_text().splitlines()]
         for name in ("training.jsonl", "layers.jsonl")
@@ -115,5 +114,11 @@ def main(folder: str = "benchmarks/results") -> None:
     print("\n\n".join(parts))
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("records", type=pathlib.Path, nargs="?", default="benchmarks/results", help="their folder")
+    show(parser.parse_args().records)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -8,11 +8,11 @@ was not timed is taken to cost as much an operation as ResNet-110 with the same 
 says so. Evaluation and compiling are not counted.
 """
 
+import argparse
 import itertools
 import json
 import pathlib
 import statistics
-import sys
 
 from benchmarks.contenders.speed_keras import least_work
 from benchmarks.table1_slice import UNITS
@@ -21,9 +21,9 @@ from models import cifar_resnet
 IMAGES = 2 * 3 * 200 * 50_000  # data sets, seeds, epochs, training images
 
 
-def main(path: str) -> None:
+def show(path: pathlib.Path) -> None:
     fastest: dict[tuple, float] = {}
-    for line in pathlib.Path(path).read_text().splitlines():
+    for line in path.read_text().splitlines():
         record = json.loads(line)
         key = record["depth"], record["bottleneck"] == "true", record["unit"]
         rates = [statistics.median(r) for name, r in record["images_per_second"].items() if "-" not in name]
@@ -44,5 +44,11 @@ def main(path: str) -> None:
     print(f"all 32 cells, 3 seeds: {hours:.0f} device hours")
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("records", type=pathlib.Path, help="what training_speed wrote")
+    show(parser.parse_args().records)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -121,7 +121,7 @@ def test_table_1_costs_what_its_cells_cost_and_one_that_was_not_timed_what_its_o
                 rates = {"jax": [10, 50, 60], "jax*3": [90, 100, 500], "torch-eager": [1000]}
                 record = {"depth": depth, "bottleneck": str(bottleneck).lower(), "unit": unit}
                 file.write(json.dumps(record | {"images_per_second": rates}) + "\n")
-    table1_cost.main(str(tmp_path / "speed.jsonl"))
+    table1_cost.show(tmp_path / "speed.jsonl")
     *cells, total = capsys.readouterr().out.splitlines()
     hours = 2 * 3 * 200 * 50_000 / 100 / 3600  # of two data sets and three seeds
     assert all(f"100.0 images/s, {hours:8.1f} h, measured" in cell for cell in cells[:-1])

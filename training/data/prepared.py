@@ -32,8 +32,7 @@ def find(name: str, data_dir: str | None):
     by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS is not None
     if by_hand or data_dir is not None:
         folder = builder.data_dir_root
-        command = f"`tfds build {name} --data_dir {folder}`"
-        how = f"docs/imagenet.md says how {command} makes it" if by_hand else f"{command} downloads it there"
+        how = "docs/imagenet.md says how it is made" if by_hand else "without data.data_dir it is downloaded"
         raise UserError(f"data.data_dir: expected a prepared {name}, found none in {folder}; {how}")
     _download(builder)
     return builder

@@ -1,0 +1,227 @@
+"""The numbers of the pages are those of the records."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from pages import PAGES, TABLE, rows, words
+
+import models
+from benchmarks import table
+from reporting import analysis, report
+from training import records
+
+SHOWN = [(page, *block) for page, text in PAGES.items() for block in re.findall(TABLE, text, re.DOTALL)]
+# What the text says of the tables: page, folder of the records, words, and row and column of each number in them.
+MEAN, SPREAD, DROP, LAST = "mean of all epochs", "standard deviation of the last ten", "largest drop", "last epoch"
+UNIT_1, UNIT_2, UNIT_3 = "relu-ic-conv", "ic-conv-relu", "conv-relu-ic"
+MEDIUM = "medium-conv-{}-seed0"
+SAID = [
+    (
+        "README.md",
+        "results/first-evidence",
+        "unit 1 of the paper ends {} above the baseline.",
+        [(f"{UNIT_1} less baseline", LAST)],
+    ),
+    (
+        "README.md",
+        "results/first-evidence",
+        "in the same place and without dropout, ends {} above it.",
+        [("relu-bn-conv less baseline", LAST)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/first-evidence",
+        "units 1 and 2 are ahead of the baseline in both seeds, by {} and {}; unit 3 hardly, by {}.",
+        [(f"{unit} less baseline", MEAN) for unit in (UNIT_1, UNIT_2, UNIT_3)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/first-evidence",
+        "Unit 1's largest fall between epochs differs by {}, and its standard deviation over the last ten epochs, when "
+        "the learning rate is low, by {};",
+        [(f"{UNIT_1} less baseline", column) for column in (DROP, SPREAD)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/first-evidence",
+        "**A better end?** Perhaps: {}, {} and {} for units 1, 2 and 3,",
+        [(f"{unit} less baseline", LAST) for unit in (UNIT_1, UNIT_2, UNIT_3)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/first-evidence",
+        "which has no dropout, is ahead of the baseline by {} in the mean of all epochs and by {} at the end.",
+        [("relu-bn-conv less baseline", column) for column in (MEAN, LAST)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/first-evidence",
+        "which adds it to `relu-bn-conv`, differs from that by {} in the mean of all epochs and by {} at the end.",
+        [(f"{UNIT_1} less relu-bn-conv", column) for column in (MEAN, LAST)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/first-evidence",
+        "`relu-dropout-conv` differs from the baseline by {} and {},",
+        [("relu-dropout-conv less baseline", column) for column in (MEAN, LAST)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/orderings",
+        "`conv-dropout-bn-relu` furthest ({}):",
+        [("conv-dropout-bn-relu", "mean ± standard error")],
+    ),
+    (
+        "docs/evidence.md",
+        "results/fashion-regularizers",
+        "the large one with everything is first, at {};",
+        [("large-conv-bn-relu-dropout-augment-seed0", LAST)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/fashion-regularizers",
+        "Batch normalization ({}), dropout ({}) and both ({}) do not raise the accuracy of the medium network ({})",
+        [
+            (MEDIUM.format(f"{kind}no-augment"), LAST)
+            for kind in ("bn-relu-", "relu-dropout-", "bn-relu-dropout-", "relu-")
+        ],
+    ),
+    (
+        "docs/evidence.md",
+        "results/fashion-regularizers",
+        "Shifts and flips lower the accuracy, alone ({}) and with both ({}),",
+        [(MEDIUM.format(f"{kind}augment"), LAST) for kind in ("relu-", "bn-relu-dropout-")],
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory):
+    """The tables of the report of a folder of records: the rows of each."""
+    made = {}
+
+    def tables(folder):
+        if folder not in made:
+            out = tmp_path_factory.mktemp("report")
+            report.write(pathlib.Path(folder), out)
+            text = (out / "report.md").read_text()
+            made[folder] = [rows(part) for part in re.split(r"\n{2,}", text) if part.startswith("| ")]
+        return made[folder]
+
+    return tables
+
+
+@pytest.mark.parametrize(("page", "folder", "text"), [shown for shown in SHOWN if shown[1].startswith("results/")])
+def test_the_tables_are_of_the_report_of_the_records(page, folder, text, reported):
+    """A page may leave out rows and columns."""
+    shown = rows(text)
+
+    def holds(table):
+        seen = [{column: row.get(column) for column in shown[0]} for row in table]
+        return [row for row in seen if row in shown] == shown
+
+    assert any(map(holds, reported(folder)))
+
+
+def test_the_accuracies_and_differences_in_the_text_are_those_of_the_tables(reported):
+    cells = {
+        (folder, next(iter(row.values())), column): cell
+        for _, folder, *_ in SAID
+        for table in reported(folder)
+        for row in table
+        for column, cell in row.items()
+    }
+    texts = {page: words(page) for page in PAGES}
+    for page, folder, said, places in SAID:
+        sentence = said.format(*(cells[folder, *place] for place in places))
+        assert texts[page].count(sentence) == 1, sentence
+        texts[page] = texts[page].replace(sentence, "")
+    for page, text in texts.items():  # no other is left
+        assert not re.findall(r"[+-]0\.\d{4} ± 0\.\d{4}|(?<![+-])0\.[5-9]\d{3}", text), page
+
+
+def test_the_speeds_are_those_that_were_recorded(capsys):
+    table.show(pathlib.Path("benchmarks/results"))
+    (shown,) = [text for _, folder, text in SHOWN if folder == "benchmarks/results"]
+    assert shown == capsys.readouterr().out
+
+
+def test_the_speeds_in_the_text_are_those_that_were_recorded():
+    def ratio(of, to):
+        return np.median(np.divide(of, to))
+
+    results, text = pathlib.Path("benchmarks/results"), words("docs/speed.md")
+    first, *_ = map(json.loads, (results / "training.jsonl").read_text().splitlines())
+    rates = first["images_per_second"]
+    on = rates["tensorflow:on"]
+    assert (
+        f"ResNet-{first['depth']} with IC trains {ratio(on, rates['stock:on']):.1f} times as fast as with stock" in text
+    )
+    assert f"and {ratio(on, rates['torch-eager']):.1f} times as fast as the same network in PyTorch" in text
+    assert f"they make ResNet-{first['depth']} train {ratio(on, rates['tensorflow:off']):.1f} times as fast" in text
+    times = json.loads((results / "whitening.json").read_text())["milliseconds"]
+    zca, ic = times["ZCA, eigenvectors"], times["IC"]
+    assert f"at 16, ZCA takes {np.median(zca['16']):.1f} ms and IC {np.median(ic['16']):.1f})" in text
+    assert f"at 1,024 IC is {ratio(zca['1024'], ic['1024']):.0f} times as fast" in text
+    rates = json.loads((results / "photographs.json").read_text())["photographs_per_second"]
+    left = ratio(rates["decoding and resizing"], rates["decoding"])
+    assert f"resizing after it leaves {left:.1f} of its rate" in text
+
+
+def test_the_report_of_the_records_is_the_one_beside_them(tmp_path):
+    report.write(pathlib.Path("results"), tmp_path)
+    assert "Missing" in (tmp_path / "report.md").read_text()
+    for path in tmp_path.iterdir():
+        if path.suffix not in (".png", ".svg"):
+            assert path.read_text() == (pathlib.Path("results") / path.name).read_text(), path.name
+
+
+def test_every_record_is_that_of_a_finished_run_on_a_clean_commit():
+    for folder in ("results", "benchmarks/results"):
+        found, unreadable = analysis.read_runs(pathlib.Path(folder))
+        assert not unreadable
+        for record in found:
+            assert (record.status, record.environment["dirty"]) == ("finished", False), record.directory
+
+
+def test_the_table_of_orderings_is_the_one_that_is_built():
+    rows = re.findall(r"^\| `([\w-]+)` \| `([^`]*)` \|", PAGES["docs/orderings.md"], re.MULTILINE)
+    assert {name: ordering.replace("\\|", "|") for name, ordering in rows} == models.UNITS
+
+
+def test_the_parameters_are_those_of_the_networks(undrawn):
+    text = words("docs/paper.md")
+    for bottleneck, depth in ((False, 110), (False, 164), (True, 110), (True, 164)):
+        model = models.cifar_resnet(depth, "baseline", bottleneck)
+        count = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        assert f"ResNet-{'B-' if bottleneck else ''}{depth} {count:,}" in text
+
+
+def test_the_cost_is_what_the_records_say():
+    for unit in ("baseline", "relu-ic-conv"):
+        history = records.read_history(pathlib.Path(f"benchmarks/results/cost-cpu/resnet-110-{unit}-seed0"))
+        speed = history["images_per_second"].iloc[-1]  # the first epoch has the tracing in it
+        hours = f"{200 * 50_000 / speed / 3600:.0f}"
+        text = words("docs/reproduce.md")
+        assert f"{speed:.0f} (`{unit}`)" in text
+        assert re.search(rf"200 epochs take (?:\d+ and )?{hours}\b", text)
+        assert re.search(rf"\b{hours}(?: hours)? \(`{unit}`\)", words("README.md"))
+        for data in ("cifar10", "cifar100"):
+            config = pathlib.Path(f"configs/table1-{data}.yaml").read_text().replace("\n#", "")
+            assert re.search(rf"\b{hours} hours\s+\({unit}\)", config)
+
+
+def test_the_cost_of_ilsvrc2012_is_what_the_records_say():
+    histories = [
+        records.read_history(path.parent)
+        for path in pathlib.Path("benchmarks/results/imagenet-sample").glob("*/history.csv")
+    ]
+    speeds = [history["images_per_second"].iloc[-1] for history in histories]
+    assert len(speeds) == 6
+    text = pathlib.Path("configs/imagenet.yaml").read_text()
+    assert f"{min(speeds)} to {max(speeds)} images a second" in text
+    days = [90 * 1_281_167 / speed / 86_400 for speed in (max(speeds), min(speeds))]
+    assert "{:.0f} to\n#           {:.0f} days".format(*days) in text
