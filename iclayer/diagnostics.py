@@ -70,21 +70,22 @@ def diagnose(
         A DataFrame of a row for each layer and mode ("training", "inference"), in the order in which the layers are
         called, and of one for the model in inference and with statistics that are "recomputed" with dropout off:
 
-        model, layer, kind, mode: the names (a path where a layer is in another), the class of the layer ("Model" for
-            the model's), the mode.
-        channels: of the input; `constant` of them do not vary, and are left out of correlations and eigenvalues.
-        mean_abs_correlation, max_abs_correlation: between channels (3.2).
-        mutual_information: nats, of pairs of channels (3.1), by nearest neighbours (Kraskov et al. 2004) on 1,000
-            positions, 16 to 250 of a batch and each batch by itself: between batches, a batch's statistics tell one
-            channel what another one is. NaN where batches have fewer. `mutual_information_shuffled`, of the same pairs
-            made independent, is the estimator's bias, 0.05 where a batch has 64 positions.
-        eigenvalue_spread: of the covariance, largest by smallest (section 2); infinite where it is singular.
-        nonnegative: share of inputs that are 0 or above (5.1).
-        one_sign: share of neurons whose incoming weights' gradients by a sample all have one sign (5.1), among those
-            where one is not 0, on the first 16 images, in training. On TensorFlow only, and not of recurrent layers.
-        variance_shift: of batch normalizations, max(r, 1/r) in the mean of channels, where r is the variance of the
-            input in inference by the moving variance, epsilon added to both (Li et al. 2018).
-        accuracy: share of `labels` that the largest output names.
+        - `model`, `layer`, `kind`, `mode`: the names (a path where a layer is in another), the class of the layer
+          ("Model" for the model's), the mode.
+        - `channels`: of the input; `constant` of them do not vary, and are left out of correlations and eigenvalues.
+        - `mean_abs_correlation`, `max_abs_correlation`: between channels (3.2).
+        - `mutual_information`: nats, of pairs of channels (3.1), by nearest neighbours (Kraskov et al. 2004) on 1,000
+          positions, 16 to 250 of a batch and each batch by itself: between batches, a batch's statistics tell one
+          channel what another one is. NaN where batches have fewer. `mutual_information_shuffled`, of the same pairs
+          made independent, is the estimator's bias, 0.05 where a batch has 64 positions.
+        - `eigenvalue_spread`: of the covariance, largest by smallest (section 2); infinite where it is singular.
+        - `nonnegative`: share of inputs that are 0 or above (5.1).
+        - `one_sign`: share of neurons whose incoming weights' gradients by a sample all have one sign (5.1), among
+          those where one is not 0, on the first 16 images, in training. On TensorFlow only, and not of recurrent
+          layers.
+        - `variance_shift`: of batch normalizations, max(r, 1/r) in the mean of channels, where r is the variance of the
+          input in inference by the moving variance, epsilon added to both (Li et al. 2018).
+        - `accuracy`: share of `labels` that the largest output names.
 
     Raises:
         ValueError: the model is not built, or has no weight layer or several outputs, or an argument is not valid.

@@ -34,7 +34,7 @@ class AverageStatistics(keras.callbacks.Callback):
         self._means = tf.function(lambda: model.distribute_strategy.run(mean), autograph=False)
 
     def average(self):
-        """Does it."""
+        """Sets them now."""
         if self._means:
             local = self.model.distribute_strategy.experimental_local_results
             for variable, mean in zip(self._statistics, self._means(), strict=True):

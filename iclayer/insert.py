@@ -36,20 +36,19 @@ def insert_ic(model, rate=0.05, replace_norm=False):
         replace_norm: whether the model's batch normalizations are left out.
 
     Returns:
-        A functional `keras.Model` with the model's inputs, outputs and name, and of its class where that has no
-        `__init__` of its own. It shares nothing with `model` but the functions of Lambda layers, and is not compiled.
+        keras.Model: functional, with the model's inputs, outputs and name, and of its class where that has no
+            `__init__` of its own. It shares nothing with `model` but the functions of Lambda layers, and is not
+            compiled.
 
     Raises:
         ValueError: the model is neither functional nor sequential, or a layer holds weights where no IC can come before
             them, such as recurrent layers, attention and wrappers, or Keras cannot save and load a layer, or the copy
             is deeper than Python's recursion limit lets Keras build.
 
-    Example:
+    Examples:
+        >>> model = insert_ic(keras.applications.ResNet50(), rate=0.05, replace_norm=True)
 
-    >>> model = insert_ic(keras.applications.ResNet50(), rate=0.05, replace_norm=True)
-
-    Reference:
-        Chen et al. 2019, arXiv 1905.05928, section 3.
+    Reference: Chen et al. 2019, arXiv 1905.05928, section 3.
     """
     check_arguments(rate)
     left_out = keras.layers.BatchNormalization if replace_norm else ()

@@ -47,7 +47,7 @@ def normalization_layer(
         **kwargs: `name`, `dtype` and what else every Keras layer takes.
 
     Returns:
-        A `keras.layers.Layer` with `channels` scales and as many shifts; `keras.layers.Identity` for "none".
+        keras.layers.Layer: with `channels` scales and as many shifts; `keras.layers.Identity` for "none".
 
     Raises:
         ValueError: `normalization`, `momentum` or `epsilon` is not valid.
@@ -84,25 +84,15 @@ class IC(keras.layers.Layer):
         seed: int, of the dropout masks; None draws one.
         **kwargs: `name`, `dtype` and what else every Keras layer takes.
 
-    Call arguments:
-        inputs: a float tensor of rank 2 or more ("group" and "instance": 3 or more), of any dtype Keras computes in.
-        training: whether to use the batch's statistics and to drop.
-        mask: bool tensor of one rank less than `inputs`, or None; passed on, and "batch" leaves masked steps out.
-
-    Returns:
-        A tensor of the shape of `inputs`, in the layer's compute dtype.
-
     Raises:
         ValueError: an argument is not valid, or an input has no such `axis`, or no fixed number of channels.
 
-    Example:
+    Examples:
+        >>> x = keras.layers.Activation("relu")(x)
+        >>> x = IC(rate=0.05)(x)
+        >>> x = keras.layers.Conv2D(64, 3, padding="same")(x)
 
-    >>> x = keras.layers.Activation("relu")(x)
-    >>> x = IC(rate=0.05)(x)
-    >>> x = keras.layers.Conv2D(64, 3, padding="same")(x)
-
-    Reference:
-        Chen et al. 2019, arXiv 1905.05928, section 3 and Fig. 2.
+    Reference: Chen et al. 2019, arXiv 1905.05928, section 3 and Fig. 2.
     """
 
     def __init__(
@@ -157,6 +147,16 @@ class IC(keras.layers.Layer):
         self.norm.build(input_shape)
 
     def call(self, inputs, training=None, mask=None):
+        """Normalizes, then drops.
+
+        Args:
+            inputs: float tensor of rank 2 or more ("group" and "instance": 3 or more), of any dtype Keras computes in.
+            training: whether to use the batch's statistics and to drop.
+            mask: bool tensor of one rank less than `inputs`, or None; passed on, and "batch" leaves masked steps out.
+
+        Returns:
+            Tensor: of the shape of `inputs`, in the layer's compute dtype.
+        """
         masked = {"mask": mask} if self.normalization == "batch" else {}
         return self.dropout(self.norm(inputs, training=training, **masked), training=training)
 
@@ -178,6 +178,6 @@ def ic(x, rate=0.05, **kwargs):
         **kwargs: the other arguments of `IC`.
 
     Returns:
-        A tensor of the shape of `x`.
+        Tensor: of the shape of `x`.
     """
     return IC(rate, **kwargs)(x)

@@ -50,7 +50,7 @@ def cifar_resnet(
         l2: float, the L2 penalty on conv kernels.
 
     Returns:
-        A functional `keras.Model`: images (batch, *input_shape), float, to logits (batch, num_classes), float32.
+        keras.Model: functional, images (batch, *input_shape), float, to logits (batch, num_classes), float32.
 
     Raises:
         ValueError: an argument is not valid.

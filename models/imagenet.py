@@ -53,8 +53,8 @@ def imagenet_resnet(
         l2: float, the L2 penalty on the kernels. Its gradient is 2 l2 w, so 5e-5 is a weight decay of 1e-4.
 
     Returns:
-        A functional `keras.Model`: images (batch, *input_shape), uint8 or float from 0 to 255, to logits
-        (batch, num_classes), float32.
+        keras.Model: functional, images (batch, *input_shape), uint8 or float from 0 to 255, to logits
+            (batch, num_classes), float32.
 
     Raises:
         ValueError: an argument is not valid.

@@ -32,7 +32,7 @@ def plain(
         rate, normalization, momentum, epsilon, use_bias, l2: as in `models.cifar_resnet`.
 
     Returns:
-        A functional `keras.Model`: images (batch, *input_shape), float, to logits (batch, num_classes), float32.
+        keras.Model: functional, images (batch, *input_shape), float, to logits (batch, num_classes), float32.
 
     Raises:
         ValueError: an argument is not valid.
