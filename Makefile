@@ -9,7 +9,7 @@ SPEED := $(BIN)/python -m benchmarks.training_speed --out $(RESULTS)/training.js
 # Each test process has a core, so more threads would only get in each other's way.
 PYTEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo smoke test coverage test-kernels test-distribute mutation lint docs bench clean
+.PHONY: demo smoke test coverage test-kernels test-distribute mutation lint docs dist bench clean
 .PHONY: $(foreach backend,jax torch,test-$(backend) numbers-$(backend) alone-$(backend))
 
 define set_up
@@ -90,6 +90,12 @@ lint: $(VENV)/installed
 docs: .venv-docs/installed
 	@echo "Building the site into build/site; a dead link, a page that is missing or a name that is unknown ends it ..."
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+
+dist: .venv-docs/installed
+	@echo "Building the wheel and the sdist into dist ..."
+	rm -rf dist
+	.venv-docs/bin/python -m build
+	.venv-docs/bin/twine check --strict dist/*
 
 # DATA_DIR: of the prepared imagenet2012; without it the photographs are scikit-learn's.
 # BENCH=short: each benchmark on small settings, to see that all run; PyTorch only where .venv-torch is there already.

@@ -7,4 +7,5 @@ from iclayer.distribute import AverageStatistics
 from iclayer.insert import insert_ic
 from iclayer.layer import IC, ic, normalization_layer
 
+__version__ = "0.1.0"
 __all__ = ["IC", "AverageStatistics", "ic", "insert_ic", "normalization_layer"]
