@@ -20,7 +20,7 @@ from training.config import Config, flatten
 
 ROOT = pathlib.Path().absolute()
 # Stands for each program, and writes down the words that the shell gives it.
-STAND_IN = '#!/bin/sh\nfor word in "$0" "$@"; do printf "%s\\0" "$word"; done >> "$RECORD"; printf "\\0" >> "$RECORD"\n'
+STAND_IN = """#!/bin/sh\nprintf '%s\\0' "$0" "$@" '' >> "$RECORD"\n"""
 PROGRAMS = ("make", "pip", "python3", ".venv/bin/python", ".venv/bin/pip", ".venv/bin/jupyter")
 PROGRAMS += tuple(f".venv-{kind}/bin/{name}" for kind in ("cuda", "tpu", "jax", "torch") for name in ("python", "pip"))
 
