@@ -7,7 +7,6 @@ import re
 import hypothesis
 import pytest
 
-from training.data import sources
 from training.devices.backend import import_keras
 
 hypothesis.settings.register_profile("thorough", max_examples=2500)
@@ -97,6 +96,7 @@ def prepare(tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
 
     from training.config import DataConfig
+    from training.data import sources
 
     def make(train, validation, on_bad_image="error"):
         builder = tfds.builder("imagenet2012", data_dir=str(tmp_path))
