@@ -5,6 +5,7 @@ import tempfile
 import keras
 import numpy as np
 import pytest
+from graphs import Graph
 from inserted import images, layers, make_identities, outputs, with_layer
 
 import iclayer
@@ -67,7 +68,7 @@ def original(request):
     return spread(NETWORKS[request.param]())
 
 
-def test_every_network_gets_ics_that_change_nothing_yet_and_then_trains_saves_and_loads(original, graph, tmp_path):
+def test_every_network_gets_ics_that_change_nothing_yet_and_then_trains_saves_and_loads(original, tmp_path):
     model = iclayer.insert_ic(original, rate=0.0)
     assert (model.name, model.input_shape, model.output_shape) == (
         original.name,
@@ -75,7 +76,7 @@ def test_every_network_gets_ics_that_change_nothing_yet_and_then_trains_saves_an
         original.output_shape,
     )
     assert [layer.name for layer in weight_layers(model)] == [layer.name for layer in weight_layers(original)]
-    built = graph(model)
+    built = Graph(model)
     for layer in weight_layers(model):
         assert built.parents[layer.name] == [f"{layer.name}_ic"]
         assert built.kind[f"{layer.name}_ic"] == "ic"
@@ -172,12 +173,12 @@ def test_a_layer_that_a_model_shares_with_one_within_it_stays_one():
 
 
 @pytest.mark.parametrize("name", ["MobileNetV2", "dense", "conv1d"])
-def test_batch_norms_are_left_out_on_request_and_weights_stay(name, graph):
+def test_batch_norms_are_left_out_on_request_and_weights_stay(name):
     original = NETWORKS[name]()
     model = iclayer.insert_ic(original, rate=0.2, replace_norm=True)
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     for layer in weight_layers(model):
-        (parent,) = graph(model).parents[layer.name]
+        (parent,) = Graph(model).parents[layer.name]
         assert model.get_layer(parent).rate == 0.2
         for new, old in zip(layer.get_weights(), original.get_layer(layer.name).get_weights(), strict=True):
             np.testing.assert_array_equal(new, old)

@@ -8,6 +8,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from graphs import Graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,29 +44,29 @@ def test_the_table_has_the_eleven_rows():
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("unit", ORDER)
 @pytest.mark.parametrize(("bottleneck", "depth", "convs"), [(False, 20, 2), (True, 29, 3)])
-def test_operation_order_of_the_built_graph(unit, bottleneck, depth, convs, graph):
+def test_operation_order_of_the_built_graph(unit, bottleneck, depth, convs):
     stem, inner, last, waiting, head = ORDER[unit]
     one_unit = [*[inner] * (convs - 1), last, "+", waiting]
     expected = " ".join([stem, *one_unit * 9, head, "dense"])
-    built = graph(models.cifar_resnet(depth, unit, bottleneck))
+    built = Graph(models.cifar_resnet(depth, unit, bottleneck))
     assert built.operations().split() == expected.split()
     assert sum(kind == "conv" for kind in built.kind.values()) == depth - 1 + (3 if bottleneck else 2)
 
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("unit", ORDER)
-def test_operation_order_of_a_plain_network(unit, graph):
+def test_operation_order_of_a_plain_network(unit):
     stem, inner, _, _, head = ORDER[unit]
-    built = graph(models.plain("medium", unit))
+    built = Graph(models.plain("medium", unit))
     assert built.operations().split() == " ".join([stem, *[inner] * 5, head, "dense"]).split()
 
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("unit", ["relu-ic-conv", "ic-conv-relu"])
 @pytest.mark.parametrize("bottleneck", [False, True])
-def test_ic_stands_right_before_every_weight_layer_but_the_first(unit, bottleneck, graph):
+def test_ic_stands_right_before_every_weight_layer_but_the_first(unit, bottleneck):
     model = models.cifar_resnet(29 if bottleneck else 20, unit, bottleneck, shortcut="projection-norm")
-    built = graph(model)
+    built = Graph(model)
     convs = [name for name, kind in built.kind.items() if kind == "conv" and name != "stem_conv"]
     assert len(convs) == (27 + 3 if bottleneck else 18 + 2)
     assert {built.kind[built.parents[name][0]] for name in convs} == {"ic"}
@@ -104,12 +105,12 @@ def test_widths_and_strides(bottleneck):
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("unit", [*ORDER, "relu bn relu conv ic relu | relu || bn relu"])
-def test_names_say_the_place_and_the_operation(unit, graph):
+def test_names_say_the_place_and_the_operation(unit):
     pattern = re.compile(
         r"image|(stem|head|stage[123]_unit3|stage[123]_unit[12](_shortcut)?)_(conv|bn|dropout|ic|relu|add|pool|dense)"
         r"[12]?(_[2-9])?"
     )
-    built = graph(models.cifar_resnet(20, unit))
+    built = Graph(models.cifar_resnet(20, unit))
     for name, kind in built.kind.items():
         assert pattern.fullmatch(name), name
         if name != "image":
@@ -120,9 +121,9 @@ def test_names_say_the_place_and_the_operation(unit, graph):
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("shortcut", ["projection", "projection-norm", "identity-pad"])
 @pytest.mark.parametrize("unit", TABLE_1)
-def test_shortcuts(shortcut, unit, graph):
+def test_shortcuts(shortcut, unit):
     model = models.cifar_resnet(14, unit, shortcut=shortcut)
-    built = graph(model)
+    built = Graph(model)
     kinds, name = [], built.parents["stage2_unit1_add"][0]
     while "shortcut" in name:
         kinds.append(built.kind[name])
@@ -267,8 +268,6 @@ def test_an_ordering_that_cannot_be_built_says_why(unit, why):
     pooled=st.lists(st.sampled_from(["bn", "dropout", "ic", "relu"]), max_size=2),
 )
 def test_any_other_string_builds_in_its_order(before, after, waiting, pooled):
-    from conftest import Graph
-
     unit = " ".join([*before, "conv", *after, "|", *waiting, "||", *pooled])
     layer = [*before, "conv", *after]
     expected = ["conv", *after, *waiting, *[*layer, *waiting, *layer, "+", *waiting] * 3]
