@@ -13,11 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from photographs import jpeg
 from PIL import Image
-from sklearn.metrics import top_k_accuracy_score
 
-import models
 import train_imagenet
-from training import metrics
 from training.config import DataConfig
 from training.data import photographs as module
 from training.data import sources
@@ -240,82 +237,3 @@ def test_a_broken_photograph_ends_a_run_by_its_name_and_is_no_hindrance_where_it
 def test_photographs_that_are_not_prepared_are_asked_for(tmp_path):
     with pytest.raises(UserError, match=rf"data.data_dir.*imagenet2012.*{tmp_path}"):
         sources.load(DataConfig("imagenet2012", str(tmp_path)))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**16),
-    classes=st.integers(6, 30),
-    values=st.sampled_from([2, 5, 1000]),  # so few that there are ties, or many
-    photographs=st.booleans(),
-)
-def test_accuracies_are_those_of_argmax_and_scikit_learn_with_ties_too(seed, classes, values, photographs):
-    random = np.random.default_rng(seed)
-    logits = random.integers(0, values, (40, classes)).astype("float32")
-    labels = random.integers(0, classes, 40)
-    np.testing.assert_array_equal(metrics.in_top(1)(labels, logits), logits.argmax(axis=1) == labels)
-    measured = metrics.of(photographs)
-    for metric in measured:
-        metric.update_state(labels[:25], logits[:25])
-        metric.update_state(labels[25:], logits[25:])
-    backwards = classes - 1 - labels, logits[:, ::-1]  # of equal ones scikit-learn takes the last
-    expected = {
-        name: pytest.approx(top_k_accuracy_score(*backwards, k=k, labels=range(classes)), abs=1e-6)
-        for name, k in {"accuracy": 1, "top5": 5}.items()
-    }
-    names = list(expected) if photographs else ["accuracy"]
-    assert {metric.name: float(metric.result()) for metric in measured} == {name: expected[name] for name in names}
-
-
-def test_a_logit_that_is_no_number_is_in_no_top():
-    logits = np.full((3, 10), np.nan, "float32")
-    np.testing.assert_array_equal(metrics.in_top(5)(np.array([0, 4, 9]), logits), 0)
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_resnet_50_has_the_parameters_and_the_shapes_of_he_et_al():
-    model = models.imagenet_resnet(50, "baseline")
-    assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 25_557_032
-    sides = {"stem_conv": 112, "stem_pool": 56, "stage1_unit3_add": 56, "stage2_unit4_add": 28}
-    sides |= {"stage3_unit6_add": 14, "stage4_unit3_add": 7}
-    assert {name: model.get_layer(name).output.shape[1] for name in sides} == sides
-    widths = {"stem_conv": 64, "stage1_unit3_add": 256, "stage2_unit4_add": 512, "stage3_unit6_add": 1024}
-    widths |= {"stage4_unit3_add": 2048, "head_dense": 1000}
-    assert {name: model.get_layer(name).output.shape[-1] for name in widths} == widths
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("depth", [18, 34, 101, 152])
-def test_the_other_depths_have_their_weight_layers(depth):
-    model = models.imagenet_resnet(depth, "relu-ic-conv", num_classes=10, input_shape=(64, 64, 3))
-    names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
-    assert len([name for name in names if "shortcut" not in name]) == depth
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("depth", [18, 50])
-@pytest.mark.parametrize("unit", models.UNITS)
-def test_units_differ_in_neither_kernels_nor_stages(unit, depth):
-    ours, baseline = (models.imagenet_resnet(depth, one, (1, 2, 1, 1), 10, (32, 32, 3)) for one in (unit, "baseline"))
-    assert ours.output_shape == (None, 10)
-    assert [layer.name for layer in ours.layers if layer.name.endswith("_add")] == (
-        [f"stage{stage}_unit{i}_add" for stage, i in ((1, 1), (2, 1), (2, 2), (3, 1), (4, 1))]
-    )
-    kernels = [
-        {weight.path: weight.shape for weight in model.trainable_weights if "kernel" in weight.path}
-        for model in (ours, baseline)
-    ]
-    assert kernels[0] == kernels[1]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        ({"depth": 20}, "depth.*18, 34, 50.*20"),
-        ({"stages": (3, 6, 4)}, "stages.*4 stages"),
-        ({"shortcut": "x"}, "short"),
-    ],
-)
-def test_arguments_that_no_network_has_are_refused(arguments, match):
-    with pytest.raises(ValueError, match=match):
-        models.imagenet_resnet(**arguments)
