@@ -54,7 +54,7 @@ def test_a_contender_on_keras_trains_a_turn_each_time_it_is_asked(bench, monkeyp
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
     options = "--depth 8 --bottleneck false --unit relu-ic-conv --precision float32 --batch 16 --steps 1 --way floor"
     with pytest.raises(SystemExit) as ended:
-        bench("speed_keras", *options.split())
+        bench("contenders.speed_keras", *options.split())
     assert not ended.value.code
     ready, *turns = map(json.loads, capsys.readouterr().out.splitlines())
     assert ready["backend"] == "tensorflow"

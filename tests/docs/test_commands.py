@@ -128,4 +128,5 @@ def test_each_key_within_a_sentence_is_one():
     keys = flatten(Config().to_dict())
     named = re.findall(r"`--([a-z][\w.]*)(?: [^`]*)?`|`((?:data|model|train)\.\w+)`", text)
     assert len(named) > 20
-    assert {option or key for option, key in named} - keys.keys() - {"help", "print_config", "config", "model.keras"} == set()
+    others = {"help", "print_config", "config", "model.keras"}
+    assert {option or key for option, key in named} - keys.keys() <= others

@@ -91,7 +91,9 @@ def test_a_set_that_can_neither_be_found_nor_downloaded_is_one_line(tmp_path, mo
 
 
 def test_a_set_that_is_missing_where_the_user_says_is_not_downloaded_there(tmp_path):
-    with pytest.raises(UserError, match=rf"data.data_dir.*cifar10.*none in {tmp_path}.*tfds build cifar10"):
+    with pytest.raises(
+        UserError, match=rf"data.data_dir.*cifar10.*none in {tmp_path}.*without data.data_dir it is downloaded"
+    ):
         sources.load(DataConfig("cifar10", data_dir=str(tmp_path)))
     assert not list(tmp_path.iterdir())
 

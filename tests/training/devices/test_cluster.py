@@ -75,7 +75,7 @@ def test_a_worker_that_never_comes_is_named_and_ends_the_wait():
     with socket.create_server(("localhost", 0)) as here:
         address = f"localhost:{here.getsockname()[1]}"
         program = (
-            "import time\nfrom training import cluster\n"
+            "import time\nfrom training.devices import cluster\n"
             f"with cluster.patience(cluster.Cluster([{address!r}, 'localhost:1'], 0), 0.2): time.sleep(60)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
@@ -85,7 +85,7 @@ def test_a_worker_that_never_comes_is_named_and_ends_the_wait():
 
 def test_a_wait_that_ends_leaves_the_process_alone():
     program = (
-        "import time\nfrom training import cluster\n"
+        "import time\nfrom training.devices import cluster\n"
         "with cluster.patience(cluster.Cluster(['localhost:1'], 0), 0.1): pass\ntime.sleep(0.4)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
