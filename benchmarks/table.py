@@ -105,6 +105,7 @@ def photographs(record: dict) -> str:
 
 
 def show(path: pathlib.Path) -> None:
+    """Prints the tables of a folder of records."""
     runs, times = (
         [json.loads(line) for line in (path / name).read_text().splitlines()]
         for name in ("training.jsonl", "layers.jsonl")

@@ -22,6 +22,7 @@ IMAGES = 2 * 3 * 200 * 50_000  # data sets, seeds, epochs, training images
 
 
 def show(path: pathlib.Path) -> None:
+    """Prints the cost of each cell, and of all."""
     fastest: dict[tuple, float] = {}
     for line in path.read_text().splitlines():
         record = json.loads(line)

@@ -239,7 +239,7 @@ def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str], pictures: 
         "means over seeds, ± the standard deviation where there are two seeds or more. Seconds hold training, "
         "evaluation and, in the first epoch, tracing.",
     ]
-    parts += [f"![Test {picture.stem} over epochs]({picture.name})" for picture in pictures]
+    parts += [f"![{picture.stem.capitalize()} over epochs]({picture.name})" for picture in pictures]
     for title, text in titled.items():
         parts += [f"## {escaped(title)}", markdown_table(text)]
     if remarks:
