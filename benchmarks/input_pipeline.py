@@ -14,6 +14,7 @@ import_keras()
 from benchmarks.images import random_images  # noqa: E402
 from benchmarks.measure import setting, spread  # noqa: E402
 from training import cli, run  # noqa: E402
+from training.config import DataConfig  # noqa: E402
 from training.data.images import Batches  # noqa: E402
 
 BATCH = 64
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--depth", default=setting("20", "8"))
     parser.add_argument("--steps", type=int, default=setting(40, 2))
     arguments = parser.parse_args()
-    batches = random_images(COUNT).batches(BATCH, seed=0, augment=True)
+    batches = random_images(COUNT).batches(BATCH, 0, DataConfig())
     batches(0)
     print(f"{spread(one_core(batches), 0)} images/s on one core")
     print(f"ResNet-{arguments.depth} waits {waiting(batches, arguments.depth, arguments.steps):.2%} of the time")

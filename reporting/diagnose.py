@@ -45,7 +45,7 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
         raise UserError(f"{directory}: expected a run of train_cifar.py, found one on {images.name}")
     if images.sha256 != record.environment["images_sha256"]:
         raise UserError(f"data.data_dir: expected the images of {directory}, found others")
-    batches = images.batches(run.config.train.global_batch_size, run.config.seed, run.config.data.augment)
+    batches = images.batches(run.config.train.global_batch_size, run.config.seed, run.config.data)
     steps = min(-(-count // batches.batch_size), batches.steps_per_epoch)
     training = np.concatenate([batches(step)[0] for step in range(steps)])
     tests, labels = images.normalize(images.test_images[:count]), images.test_labels[:count]

@@ -14,6 +14,7 @@ from training.config import DEFAULTS, NEUTRAL, Config, Run, flatten, validate
 from training.errors import UserError, require
 
 SPEAK = ("data.name", "model.network", "model.depth", "model.unit", "model.size")  # values that tell their key
+IN_NAMES = str.maketrans("|", "+") | str.maketrans(dict.fromkeys('/\\:*?"<>', "_"))  # what no folder may be called
 
 
 def load(argv: list[str], script: str = "train_cifar.py") -> tuple[list[Run], bool]:
@@ -164,7 +165,7 @@ def _part(key, value):
         return "resnet-b" if value else "resnet"
     if value in (None, []) or isinstance(value, bool):
         return name if value else f"no-{name}"
-    words = map(str, value) if isinstance(value, list) else str(value).replace("|", "+").replace("/", "_").split()
+    words = map(str, value) if isinstance(value, list) else str(value).translate(IN_NAMES).split()
     return "-".join([*([] if key in SPEAK else [name]), *words])
 
 

@@ -5,6 +5,7 @@ import inspect
 import itertools
 import math
 import pathlib
+import sys
 from typing import Any, Literal
 
 import models
@@ -13,6 +14,7 @@ from models.cifar import units_per_stage
 from models.imagenet import check_depth
 from models.plain import SIZES
 from models.units import SHORTCUTS, Ordering
+from training.data.known import ILSVRC2012, KNOWN
 from training.errors import UserError, require
 
 NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.tensorboard")  # what changes no result
@@ -42,17 +44,32 @@ class DataConfig:
     """The images.
 
     Args:
-        name: data set
-        data_dir: folder of the prepared TensorFlow Datasets; null: their default, ~/tensorflow_datasets
-        train_examples: train on the first so many images; null: all
-        augment: random shifts, and flips where they keep the label; imagenet2012: random crops and flips
-        on_bad_image: imagenet2012: a training photograph that cannot be decoded ends the run, or is counted and skipped
+        name: digits, which are embedded; a set of TensorFlow Datasets, such as cifar10 or imagenette/160px-v2; or the
+            path of an .npz file, or of a folder with train/CLASS/* and val/CLASS/*
+        data_dir: folder of the prepared TensorFlow Datasets, or of the path; null: their default, ~/tensorflow_datasets
+        train_split: TensorFlow Datasets: what to train on, such as train[:90%]; null: train
+        test_split: TensorFlow Datasets: what to test on, such as train[90%:]; null: test, or validation
+        train_examples: small images: train on the first so many; null: all
+        augment: random shifts of small images, random crops of photographs, and flips where they keep the label
+        shift: small images: of at most so many pixels each way; null: what suits the data set
+        flip: whether to flip too; null: what suits the data set
+        area: photographs: least and greatest share of the area that a crop has
+        aspect: photographs: least and greatest width by height of a crop
+        image_size: photographs: height and width of what the network sees
+        on_bad_image: photographs: one to train with that cannot be decoded ends the run, or is counted and skipped
     """
 
-    name: Literal["cifar10", "cifar100", "fashion_mnist", "digits", "imagenet2012"] = "cifar10"
+    name: str = "cifar10"
     data_dir: str | None = None
+    train_split: str | None = None
+    test_split: str | None = None
     train_examples: int | None = None
     augment: bool = True
+    shift: int | None = None
+    flip: bool | None = None
+    area: list[float] = dataclasses.field(default_factory=lambda: [0.08, 1.0])
+    aspect: list[float] = dataclasses.field(default_factory=lambda: [3 / 4, 4 / 3])
+    image_size: int = 224
     on_bad_image: Literal["error", "skip"] = "error"
 
 
@@ -184,6 +201,24 @@ def defaults(config: Config) -> dict[str, Any]:
     return flatten(Config().to_dict()) | DEFAULTS[script]
 
 
+def _validate_data(data, network):
+    photographs = network == "imagenet_resnet"
+    if data.name in KNOWN or data.name == ILSVRC2012:
+        fitting = ("imagenet_resnet",) if data.name == ILSVRC2012 else ("cifar_resnet", "plain")
+        require("model.network", network, network in fitting, f"{' or '.join(fitting)} for {data.name}")
+    default = DataConfig()
+    for key in ("train_examples", "shift") if photographs else ("area", "aspect", "image_size", "on_bad_image"):
+        value = getattr(data, key)
+        require(f"data.{key}", value, value == getattr(default, key), f"no such key for {network}")
+    examples = data.train_examples
+    require("data.train_examples", examples, examples is None or examples >= 1, "null or an integer of at least 1")
+    require("data.shift", data.shift, data.shift is None or data.shift >= 0, "null or an integer of at least 0")
+    for key, pair, most in (("area", data.area, 1), ("aspect", data.aspect, sys.float_info.max)):
+        rising = len(pair) == 2 and 0 < pair[0] <= pair[1] <= most
+        require(f"data.{key}", pair, rising, f"two numbers in rising order, above 0{' and at most 1' * (most == 1)}")
+    require("data.image_size", data.image_size, data.image_size >= 32, "an integer of at least 32")
+
+
 def validate(config: Config) -> None:
     """Checks what types do not say.
 
@@ -192,15 +227,7 @@ def validate(config: Config) -> None:
     """
     data, model, train = config.data, config.model, config.train
     require("seed", config.seed, 0 <= config.seed < 2**32, "an integer from 0 to 4294967295")
-    examples = data.train_examples
-    require("data.train_examples", examples, examples is None or examples >= 1, "null or an integer of at least 1")
-    photographs = data.name == "imagenet2012"
-    network = "imagenet_resnet" if photographs else "cifar_resnet or plain"
-    require("model.network", model.network, model.network in network.split(" or "), f"{network} for {data.name}")
-    require("data.train_examples", examples, examples is None or not photographs, f"null for {data.name}")
-    require(
-        "data.on_bad_image", data.on_bad_image, photographs or data.on_bad_image == "error", "error for such images"
-    )
+    _validate_data(data, model.network)
     require("train.epochs", train.epochs, train.epochs >= 1, "an integer of at least 1")
     batch = train.global_batch_size
     require("train.global_batch_size", batch, batch >= 1, "an integer of at least 1")

@@ -32,6 +32,15 @@ def save(path: pathlib.Path, model: keras.Model, mean: np.ndarray | None) -> Non
         raise UserError(f"{path}: expected to write the trained model, found {error}") from error
 
 
+def save_labels(path: pathlib.Path, class_names: tuple[str, ...]) -> None:
+    """Writes the names of the classes, a line each, in the order of the logits.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    files.replace(path, "".join(f"{' '.join(name.split())}\n" for name in class_names))
+
+
 def _with_preprocessing(model: keras.Model, mean: np.ndarray) -> keras.Model:
     """The same layers and optimizer, from images of 0 to 255: uint8, or any other numbers.
 

@@ -11,7 +11,7 @@ from training.data import sources
 from training.data.images import ImageSet
 from training.data.photographs import PhotoSet
 from training.devices import memory, strategy
-from training.errors import UserError
+from training.errors import UserError, require
 from training.interrupt import Interruption
 from training.lock import Lock
 from training.run import train
@@ -87,7 +87,8 @@ def _state(run):
 
 def _image_key(run):
     data = run.config.data
-    return data.name, data.data_dir, data.train_examples, data.on_bad_image
+    apart = {"augment", "shift", "flip", "area", "aspect"}  # what is done with the images
+    return tuple(value for key, value in vars(data).items() if key not in apart)
 
 
 def _load_image_sets(runs, devices):
@@ -96,5 +97,8 @@ def _load_image_sets(runs, devices):
         key = _image_key(run)
         if key not in image_sets:
             image_sets[key] = sources.load(run.config.data)
-        strategy.check(run.config, image_sets[key].train_count, devices[run.directory])
+        images, network = image_sets[key], run.config.model.network
+        expected = f"{' or '.join(images.networks)} for {run.config.data.name}, which is {images.kind}"
+        require("model.network", network, network in images.networks, expected)
+        strategy.check(run.config, images.train_count, devices[run.directory])
     return image_sets

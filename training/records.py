@@ -85,14 +85,21 @@ def _readable(path, read):
         raise UserError(f"{path}: expected a record of this project, found {type(error).__name__}: {error}") from error
 
 
-def start(run: Run, first_epoch: int, images_sha256: str, replicas: int = 1, genuine: bool = True) -> None:
+def start(
+    run: Run,
+    first_epoch: int,
+    images_sha256: str,
+    replicas: int = 1,
+    genuine: bool = True,
+    class_names: tuple[str, ...] = (),
+) -> None:
     """Writes config.yaml (complete), diff.yaml (what differs from the defaults) and env.json.
 
     A run that goes on has no result.json while it does, and keeps what env.json said of its earlier sessions.
     """
     path = run.directory / "env.json"
     now = {"from_epoch": first_epoch + 1, "images_sha256": images_sha256, "images_genuine": genuine}
-    now |= {"replicas": replicas, **environment()}
+    now |= {"class_names": class_names, "replicas": replicas, **environment()}
     sessions = []
     if first_epoch:
         before = read_environment(run.directory)
@@ -124,7 +131,7 @@ def check_origin(run: Run, images_sha256: str, replicas: int = 1) -> None:
 
 
 def _columns(config):
-    return COLUMNS + (TOP_FIVE if config.data.name == "imagenet2012" else ())
+    return COLUMNS + (TOP_FIVE if config.model.network == "imagenet_resnet" else ())
 
 
 def history_header(config: Config) -> str:

@@ -131,7 +131,7 @@ def train(
             lost.
     """
     config = run.config
-    batches = images.batches(config.train.global_batch_size, config.seed, config.data.augment, devices.part)
+    batches = images.batches(config.train.global_batch_size, config.seed, config.data, devices.part)
     model = build(config, images, devices)
     steps, test_batch = batches.steps_per_epoch, devices.test_batch(images.test_count)
     if state:
@@ -139,7 +139,7 @@ def train(
     first_epoch, history = (state.epochs, state.history) if state else (0, records.history_header(config))
     if devices.chief:
         checkpoint.check_space(run.checkpoints, model)
-        records.start(run, first_epoch, images.sha256, devices.replicas, images.genuine)
+        records.start(run, first_epoch, images.sha256, devices.replicas, images.genuine, images.class_names)
         records.write_history(run.directory, history)
         if not state:
             checkpoint.clear(run.checkpoints)  # after the history, so that a kill between leaves what goes on
@@ -191,6 +191,7 @@ def train(
         raise
     if devices.chief:
         export.save(run.checkpoints / "model.keras", model, images.mean)
+        export.save_labels(run.checkpoints / "labels.txt", images.class_names)
     return _end(run, devices, batches, "finished", facts)
 
 

@@ -92,7 +92,7 @@ def main() -> None:
     images = random_images(wanted.steps * wanted.batch)
     model = run.build(one.config, images)
     model.fit(
-        images.batches(wanted.batch, seed=0, augment=True).stream(0, TURNS * wanted.steps),
+        images.batches(wanted.batch, 0, one.config.data).stream(0, TURNS * wanted.steps),
         epochs=TURNS,
         steps_per_epoch=wanted.steps,
         shuffle=False,

@@ -38,7 +38,7 @@ def test_a_finished_run_is_measured_before_and_after_training(run, capsys):
     assert list(frame["model"].unique()) == ["initial", "trained"]
     accuracies = frame.set_index(["model", "mode"])["accuracy"].dropna()
     images = sources.load(DataConfig("digits"))
-    batches = images.batches(64, seed=0, augment=True)
+    batches = images.batches(64, 0, DataConfig())
     training = np.concatenate([batches(step)[0] for step in range(4)])  # 200 images or more
     model = export.network(keras.saving.load_model(run / "checkpoints" / "model.keras"))
     tests, labels = images.normalize(images.test_images[:200]), images.test_labels[:200]

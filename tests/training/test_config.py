@@ -92,7 +92,11 @@ def change(key, value):
     others = {
         "seed": 1,
         "data.name": "digits",
+        "data.train_split": "train[:9%]",
+        "data.test_split": "train[9%:]",
         "data.train_examples": 100,
+        "data.shift": 2,
+        "data.flip": True,
         "model.depth": 20,
         "model.unit": "baseline",
         "model.normalization": "layer",
@@ -109,6 +113,7 @@ def change(key, value):
 
 def test_no_two_keys_give_one_name():
     aside = {"model.network", "model.size", "model.stages", *config.NEUTRAL}  # not by themselves, or of no result
+    aside |= {"data.area", "data.aspect", "data.image_size"}  # of photographs
     flat = config.flatten(config.Config().to_dict())
     found = [directories([f"--{key}={change(key, value)}"]) for key, value in flat.items() if key not in aside]
     assert len({name for (name,) in found}) == len(found) > 15

@@ -22,7 +22,7 @@ def trained(digits, tmp_path, *options):
     """A network after a few steps, and its file, loaded."""
     (one,), _ = cli.load(["--data.name", "digits", "--model.depth", "8", *options])
     model = run.build(one.config, digits)
-    model.fit(digits.batches(64, 0, True).stream(0, 3), steps_per_epoch=3, verbose=0, shuffle=False)
+    model.fit(digits.batches(64, 0, DataConfig()).stream(0, 3), steps_per_epoch=3, verbose=0, shuffle=False)
     export.save(tmp_path / "model.keras", model, digits.mean)
     return model, keras.saving.load_model(tmp_path / "model.keras")
 

@@ -24,12 +24,3 @@ class Augmentation:
             crop = padded[i, top : top + height, left : left + width]
             out[i] = crop[:, ::-1] if flip else crop
         return out
-
-
-NONE = Augmentation(shift=0, flip=False)
-AUGMENTATIONS = {
-    "cifar10": Augmentation(shift=4, flip=True),
-    "cifar100": Augmentation(shift=4, flip=True),
-    "fashion_mnist": Augmentation(shift=2, flip=True),
-    "digits": Augmentation(shift=1, flip=False),  # a mirrored 2 is no 2
-}

@@ -14,4 +14,4 @@ def load() -> ImageSet:
     images = np.round(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
     labels = labels.astype(np.int32)
     train_x, test_x, train_y, test_y = train_test_split(images, labels, test_size=360, random_state=0, stratify=labels)
-    return ImageSet("digits", train_x, train_y, test_x, test_y, num_classes=10)
+    return ImageSet("digits", train_x, train_y, test_x, test_y, tuple("0123456789"))

@@ -7,7 +7,9 @@ import hashlib
 import keras
 import numpy as np
 
-from training.data.augmentation import AUGMENTATIONS, NONE
+from training.config import DataConfig
+from training.data.augmentation import Augmentation
+from training.data.known import KNOWN
 
 ORDER, AUGMENT = range(2)  # independent streams of random numbers
 
@@ -21,8 +23,14 @@ class ImageSet:
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
-    num_classes: int
+    class_names: tuple[str, ...]
     genuine: bool = True  # whether they are those of the data set of this name
+    kind = "images of one small shape"
+    networks = ("cifar_resnet", "plain")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,8 +61,19 @@ class ImageSet:
         """Scales to [0, 1] and subtracts the per-pixel mean: uint8 to float32."""
         return images * np.float32(1 / 255) - self.mean
 
-    def batches(self, batch_size: int, seed: int, augment: bool, part: tuple[int, int] = (0, 1)) -> "Batches":
-        return Batches(self, batch_size, seed, augment, part)
+    def augmentation(self, config: DataConfig) -> Augmentation | None:
+        """What `config` asks for; where it leaves that open, what suits this set: of an unknown one a shift of an
+        eighth of the shorter side, and no flip, for a mirrored image may have another label."""
+        if not config.augment:
+            return None
+        known = KNOWN.get(self.name)
+        shift, flip = (known.shift, known.flip) if known else (min(self.shape[:2]) // 8, False)
+        return Augmentation(
+            shift if config.shift is None else config.shift, flip if config.flip is None else config.flip
+        )
+
+    def batches(self, batch_size: int, seed: int, config: DataConfig, part: tuple[int, int] = (0, 1)) -> "Batches":
+        return Batches(self, batch_size, seed, self.augmentation(config), part)
 
 
 def _generator(seed, stream, index):
@@ -76,18 +95,25 @@ class Batches:
         images: the data set.
         batch_size: int, images a batch.
         seed: int from 0 to 2**32 - 1.
-        augment: whether to shift and flip.
+        augmentation: how training images are changed; None: not at all.
         part: (index of this worker, number of workers); `stream` and `validation` give its part of each batch.
     """
 
     bad: tuple[str, ...] = ()  # images that were left out: these are decoded already
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int, augment: bool, part: tuple[int, int] = (0, 1)):
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation | None,
+        part: tuple[int, int] = (0, 1),
+    ):
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
         self.part = part
-        self.augmentation = AUGMENTATIONS[images.name] if augment else NONE
+        self.augmentation = augmentation
         self.steps_per_epoch = len(images.train_labels) // batch_size
 
     def fault(self, error: Exception) -> None:
@@ -99,7 +125,9 @@ class Batches:
         order = _order(self.seed, epoch, len(self.images.train_labels))
         rows = order[place * self.batch_size : (place + 1) * self.batch_size]
         images = self.images.normalize(self.images.train_images[rows])
-        return self.augmentation(images, _generator(self.seed, AUGMENT, step)), self.images.train_labels[rows]
+        if self.augmentation:
+            images = self.augmentation(images, _generator(self.seed, AUGMENT, step))
+        return images, self.images.train_labels[rows]
 
     def stream(self, first_step: int, last_step: int):
         """The batches from `first_step` up to, and without, `last_step`, as `fit` of the Keras backend takes them."""

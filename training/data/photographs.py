@@ -1,142 +1,126 @@
-"""ILSVRC2012 as TensorFlow Datasets prepares it (4.3): of each photograph only what is used is decoded."""
+"""Photographs on disk, of any size: of each only what is used is decoded, in the order of seed and epoch (4.3)."""
 
 import dataclasses
 import functools
-import hashlib
 import os
 import sys
-from typing import Any
+from typing import Any, Protocol
 
-from training.data.crops import SIZE, central_view, random_view
-from training.data.prepared import skip_decoding
-from training.errors import UserError, reason
+from training.config import DataConfig
+from training.data.crops import Crop, central_view
+from training.data.known import ILSVRC2012
+from training.data.prepared import TEST, TRAIN
 
-COUNTS = (1_281_167, 50_000)  # photographs to train and to test
+COUNTS = (1_281_167, 50_000)  # photographs of ILSVRC2012 to train and to test
 ORDERED = None  # instead of an epoch: the order of the files
-FILES_AT_ONCE = 16
-LOOKED_AT = 100
 AT_A_TIME = 16  # photographs that one thread decodes
 PREFETCHED = 2  # batches
-SHUFFLED = 2048  # photographs among which the next one is drawn, of so many files: 200 MB
+
+
+class Source(Protocol):
+    """Where photographs come from: `training.data.tfrecords.TFRecords`, or `training.data.folders.Folder`."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def sha256(self) -> str: ...
+    def count(self, part: str) -> int: ...
+    def check(self) -> None: ...
+    def unreadable(self) -> str | None: ...
+    def elements(self, part: str, order: Any = None) -> Any: ...
+    def example(self, *element: Any) -> tuple[Any, Any]: ...
+    def name(self, *element: Any) -> str: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class PhotoSet:
-    """The prepared data set: JPEG photographs of any size, to train and to test.
+    """A data set of photographs of any size, to train and to test.
 
     Args:
-        builder: the `tfds.core.DatasetBuilder`.
+        name: of the data set.
+        source: where the photographs come from.
+        size: int, height and width of what the network sees of each.
         on_bad_image: "error" ends a run at a training photograph that cannot be decoded, "skip" leaves it out.
     """
 
-    builder: Any
+    name: str
+    source: Source
+    size: int = 224
     on_bad_image: str = "error"
-    name = "imagenet2012"
     mean = None  # the network subtracts it
-    shape = (SIZE, SIZE, 3)
+    kind = "photographs"
+    networks = ("imagenet_resnet",)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.size, self.size, 3
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.class_names
 
     @property
     def num_classes(self) -> int:
-        return self.builder.info.features["label"].num_classes
+        return len(self.class_names)
 
     @property
     def genuine(self) -> bool:
-        """Whether they are as many as ILSVRC2012 has."""
-        return (self.train_count, self.test_count) == COUNTS
+        """Whether they are those of the data set of this name: of ILSVRC2012, as many as it has."""
+        return self.name != ILSVRC2012 or (self.train_count, self.test_count) == COUNTS
 
     @property
     def train_count(self) -> int:
-        return self.builder.info.splits["train"].num_examples
+        return self.source.count(TRAIN)
 
     @property
     def test_count(self) -> int:
-        return self.builder.info.splits["validation"].num_examples
+        return self.source.count(TEST)
 
-    @functools.cached_property
+    @property
     def sha256(self) -> str:
-        """Of the files' names, sizes and numbers of examples: reading them whole would take longer than an epoch."""
-        digest = hashlib.sha256()
-        for split in ("train", "validation"):
-            info = self.builder.info.splits[split]
-            for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
-                digest.update(f"{path.name} {path.stat().length} {count}\n".encode())
-        return digest.hexdigest()
+        return self.source.sha256
 
-    def check(self) -> None:
-        """Sees to it that the files are there, as long as they were written, and hold photographs.
+    def augmentation(self, config: DataConfig) -> Crop | None:
+        """What `config` asks for; a mirrored photograph keeps its label, unless it says otherwise."""
+        if not config.augment:
+            return None
+        return Crop(config.area, config.aspect, config.flip is not False)
 
-        Raises:
-            UserError: they are not; or none of the first ones of a split is a JPEG.
-        """
-        import tensorflow as tf
-
-        for split in ("train", "validation"):
-            info = self.builder.info.splits[split]
-            for path in info.filepaths:
-                if not path.exists():
-                    raise UserError(f"{path}: expected a file of {self.name}, found none")
-            found = sum(path.stat().length for path in info.filepaths)
-            if found < info.num_bytes:
-                raise UserError(
-                    f"{self.builder.data_dir}: expected {int(info.num_bytes):,} bytes of {split}, found {found:,}"
-                )
-            examples = self.builder.as_dataset(split=split, decoders=skip_decoding()).take(LOOKED_AT)
-            try:
-                if not any(_is_jpeg(example["image"]) for example in examples):
-                    where = info.filepaths[0]
-                    raise UserError(f"{where}: expected JPEG photographs, found none among the first {LOOKED_AT}")
-            except tf.errors.OpError as error:
-                raise UserError(self.unreadable() or reason(error)) from error
-
-    def unreadable(self) -> str | None:
-        """Names the first file that does not hold its records whole: every file is read."""
-        import tensorflow as tf
-
-        for info in (self.builder.info.splits[split] for split in ("train", "validation")):
-            for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
-                try:
-                    found = tf.data.TFRecordDataset(str(path)).reduce(0, lambda number, record: number + 1).numpy()
-                except tf.errors.OpError as error:
-                    found = reason(error)
-                if found != count:
-                    return f"{path}: expected {count} whole records, found {found}"
-        return None
-
-    def batches(self, batch_size: int, seed: int, augment: bool, part: tuple[int, int] = (0, 1)) -> "PhotoBatches":
-        return PhotoBatches(self, batch_size, seed, augment, part)
+    def batches(self, batch_size: int, seed: int, config: DataConfig, part: tuple[int, int] = (0, 1)) -> "PhotoBatches":
+        return PhotoBatches(self, batch_size, seed, self.augmentation(config), part)
 
 
 class PhotoBatches:
     """The training batches of a run, and the test images, as `tf.data`.
 
-    The order of the files is a function of (seed, epoch), that of their photographs one of (seed, epoch, block), crop
-    and flip one of (seed, epoch, place in the epoch). What does not fill the last batch of an epoch is left out of it.
+    The order is a function of (seed, epoch), which the source has; crop and flip are one of (seed, epoch, place in the
+    epoch). What does not fill the last batch of an epoch is left out of it.
 
     Args:
         images: the data set.
         batch_size: int, images a batch, over all workers.
         seed: int from 0 to 2**32 - 1.
-        augment: whether to crop at random and to flip; else every image is cropped as those to test.
+        augmentation: how training images are cropped; None: as those to test.
         part: (index of this worker, number of workers): each decodes its part of every batch.
     """
 
-    def __init__(self, images: PhotoSet, batch_size: int, seed: int, augment: bool, part: tuple[int, int]):
+    def __init__(self, images: PhotoSet, batch_size: int, seed: int, augmentation: Crop | None, part: tuple[int, int]):
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
-        self.augment = augment
+        self.augmentation = augmentation
         self.part = part
         self.steps_per_epoch = images.train_count // batch_size
         self.bad: list[str] = []  # names of the photographs that were left out
         self.broken: str | None = None  # name of the photograph that ended a stream
 
     def stream(self, first_step: int, last_step: int):
-        """Batches of images (batch, 224, 224, 3) uint8 and labels (batch,) int32; both steps begin an epoch."""
+        """Batches of images (batch, size, size, 3) uint8 and labels (batch,) int32; both steps begin an epoch."""
         import tensorflow as tf
 
         def epoch(number):
-            view = functools.partial(random_view, self.seed, number) if self.augment else central_view
-            return self._views("train", number, self.steps_per_epoch, self.batch_size, view)
+            view = functools.partial(self.augmentation.view, self.seed, number) if self.augmentation else _central
+            return self._views(TRAIN, number, self.steps_per_epoch, self.batch_size, view)
 
         epochs = tf.data.Dataset.range(first_step // self.steps_per_epoch, last_step // self.steps_per_epoch)
         return _fast(epochs.flat_map(epoch).map(lambda places, images, labels: (images, labels)))
@@ -152,7 +136,7 @@ class PhotoBatches:
         def weigh(places, images, labels):
             return images, labels, tf.where(places < count, steps * batch_size / count, 0.0)
 
-        return _fast(self._views("validation", ORDERED, steps, batch_size, central_view).map(weigh))
+        return _fast(self._views(TEST, ORDERED, steps, batch_size, _central).map(weigh))
 
     def fault(self, error: Exception) -> str | None:
         """The line that says which photograph or file made a stream end with `error`, if one did."""
@@ -160,39 +144,22 @@ class PhotoBatches:
 
         if self.broken:
             return (
-                f"{self.broken}: expected a JPEG photograph, found none; `--data.on_bad_image skip` leaves out such "
+                f"{self.broken}: expected a photograph, found none; `--data.on_bad_image skip` leaves out such "
                 "among those to train with"
             )
         of_files = (tf.errors.DataLossError, tf.errors.FailedPreconditionError, tf.errors.NotFoundError)
-        return self.images.unreadable() if isinstance(error, of_files) else None
+        return self.images.source.unreadable() if isinstance(error, of_files) else None
 
-    def _records(self, split, epoch, count, batch_size):
-        """This worker's photographs among the first `count`, serialized, each behind its place among all."""
-        import tensorflow as tf
-
-        info = self.images.builder.info.splits[split]
-        paths = tf.constant([str(path) for path in info.filepaths])
-        if epoch is not ORDERED:
-            paths = tf.random.experimental.stateless_shuffle(paths, seed=[self.seed, epoch])
-        records = tf.data.Dataset.from_tensor_slices(paths).interleave(
-            tf.data.TFRecordDataset, FILES_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-        records = records.apply(tf.data.experimental.assert_cardinality(info.num_examples))
-        if epoch is not ORDERED:
-            tf.compat.v1.set_random_seed(1)  # of this graph: the order shall not depend on the global seed
-            seed = tf.random.stateless_uniform([], [self.seed, epoch], None, None, tf.int64)
-            records = records.shuffle(SHUFFLED, seed, reshuffle_each_iteration=False)
-        records = records.repeat().take(count).enumerate()
+    def _elements(self, which, epoch, count, batch_size):
+        """This worker's photographs among the first `count`, each behind its place among all."""
+        order = ORDERED if epoch is ORDERED else [self.seed, epoch]
+        elements = self.images.source.elements(which, order).repeat().take(count).enumerate()
         index, workers = self.part
         if workers == 1:
-            return records
-        return records.filter(lambda place, record: place % batch_size // (batch_size // workers) == index)
+            return elements
+        return elements.filter(lambda place, element: place % batch_size // (batch_size // workers) == index)
 
-    def _example(self, record):
-        """Features of a serialized photograph, the image as JPEG."""
-        return self.images.builder.info.features.deserialize_example(record, decoders=skip_decoding())
-
-    def _views(self, split, epoch, steps, batch_size, view):
+    def _views(self, which, epoch, steps, batch_size, view):
         """This worker's parts of `steps` batches: places, images and labels.
 
         TensorFlow does not say which photograph it could not decode. So such are left out, the first ones come again
@@ -203,57 +170,51 @@ class PhotoBatches:
 
         own = batch_size // self.part[1]
 
-        def load(place, record):
-            example = self._example(record)
-            return place, view(place, example["image"]), tf.cast(example["label"], tf.int32)
+        def load(place, element):
+            image, label = self.images.source.example(*element)
+            return place, view(place, image, self.images.size), tf.cast(label, tf.int32)
 
         def miss(due, batch):
             numbers = batch[0] // batch_size * own + batch[0] % own  # among this worker's photographs of the epoch
             dues = tf.concat([[due], numbers[:-1] + 1], axis=0)
             gaps = (numbers - dues) % (steps * own)
-            note = functools.partial(self._note, split, steps * batch_size, batch_size)
+            note = functools.partial(self._note, which, steps * batch_size, batch_size)
             missed = [tf.constant(-1, tf.int64) if epoch is ORDERED else epoch, dues, gaps]
             tf.cond(tf.reduce_any(gaps > 0), lambda: tf.numpy_function(note, missed, []), tf.no_op)
             return numbers[-1] + 1, batch
 
-        def decode(places, records):
-            return tf.data.Dataset.from_tensor_slices((places, records)).map(load).ignore_errors()
+        def decode(places, elements):
+            return tf.data.Dataset.from_tensor_slices((places, elements)).map(load).ignore_errors()
 
         threads = os.cpu_count()
-        records = self._records(split, epoch, steps * batch_size, batch_size).batch(AT_A_TIME)
-        views = records.interleave(decode, threads, AT_A_TIME, num_parallel_calls=threads, deterministic=True)
+        elements = self._elements(which, epoch, steps * batch_size, batch_size).batch(AT_A_TIME)
+        views = elements.interleave(decode, threads, AT_A_TIME, num_parallel_calls=threads, deterministic=True)
         views = views.repeat().batch(own, drop_remainder=True)
         batches = views.take(steps).scan(tf.constant(0, tf.int64), miss)
         return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
-    def _note(self, split, count, batch_size, epoch, dues, gaps):
+    def _note(self, which, count, batch_size, epoch, dues, gaps):
         """Names the photographs that were missed: `gaps` of them from number `dues` on."""
         import tensorflow as tf
 
         def read(epoch):
-            return self._records(split, ORDERED if split == "validation" else epoch, count, batch_size)
+            return self._elements(which, ORDERED if which == TEST else epoch, count, batch_size)
 
-        records = tf.data.Dataset.from_tensors(epoch).flat_map(read)
+        elements = tf.data.Dataset.from_tensors(epoch).flat_map(read)
         names = []
         for due, gap in zip(dues[gaps > 0], gaps[gaps > 0], strict=True):
-            missed = records.repeat().skip(due % (count // self.part[1])).take(gap)
-            names += [self._example(record)["file_name"].numpy().decode() for _, record in missed]
-        if split == "validation" or self.images.on_bad_image == "error":
+            missed = elements.repeat().skip(due % (count // self.part[1])).take(gap)
+            names += [self.images.source.name(*element) for _, element in missed]
+        if which == TEST or self.images.on_bad_image == "error":
             self.broken = self.broken or names[0]
             raise ValueError(names)
         self.bad += names
         for name in names:
-            print(f"warning: {name}: expected a JPEG photograph, found none; it is left out", file=sys.stderr)
+            print(f"warning: {name}: expected a photograph, found none; it is left out", file=sys.stderr)
 
 
-def _is_jpeg(content):
-    import tensorflow as tf
-
-    try:
-        tf.io.extract_jpeg_shape(content)
-    except tf.errors.InvalidArgumentError:
-        return False
-    return True
+def _central(place, image, size):
+    return central_view(image, size)
 
 
 def _fast(dataset):

@@ -1,4 +1,4 @@
-"""Where images come from, by the name of their data set."""
+"""Where images come from, and whether they fit into memory, by the name of their data set."""
 
 import dataclasses
 import pathlib
@@ -7,39 +7,31 @@ import sys
 import numpy as np
 
 from training.config import DataConfig
-from training.data import archive, digits, prepared
+from training.data import archive, digits, folders, prepared
 from training.data.images import ImageSet
+from training.data.known import KNOWN
 from training.data.photographs import PhotoSet
-from training.errors import UserError
-
-SUMS = {  # of training pixels, training labels, test pixels and test labels, in whatever order images come
-    "cifar10": (18_540_676_619, 225_000, 3_733_374_198, 45_000),
-    "cifar100": (18_729_378_732, 2_475_000, 3_755_249_331, 495_000),
-    "fashion_mnist": (3_431_114_169, 270_000, 573_469_082, 45_000),
-}
+from training.data.tfrecords import TFRecords
+from training.errors import UserError, require
 
 
 def load(config: DataConfig) -> ImageSet | PhotoSet:
-    """Reads the data set that `config` names: the embedded digits, `data_dir/<name>.npz`, or from TFDS.
+    """Reads images of one small shape into memory, or looks at where photographs are.
 
-    TFDS downloads it to its own folder if no `data_dir` is given. The .npz file holds x_train and x_test, images (N,
-    height, width, channels) uint8, and y_train and y_test, labels (N,).
+    `config.name` is "digits", which are embedded; the path of an .npz file or of a folder, from `config.data_dir`, if
+    that is given; or the name of a set of TensorFlow Datasets, which downloads it to its own folder if no `data_dir` is
+    given. In `data_dir` there may be, instead, `<name>.npz`, or the folders of that set.
 
     Raises:
         UserError: it is not to be had, is broken, or has fewer than `train_examples` training images.
     """
-    file = pathlib.Path(config.data_dir or ".") / f"{config.name}.npz"
-    if config.name == "digits":
-        images = digits.load()
-    elif config.data_dir is not None and file.exists():
-        images = archive.load(config.name, file)
-    elif config.name == PhotoSet.name:
-        photographs = PhotoSet(prepared.find(config.name, config.data_dir), config.on_bad_image)
-        photographs.check()
-        return photographs
-    else:
-        images = prepared.load(config.name, config.data_dir)
-    if images.name in SUMS and _sums(images) != SUMS[images.name]:
+    images = _find(config)
+    if isinstance(images, PhotoSet):
+        require("data.train_examples", config.train_examples, config.train_examples is None, "null for photographs")
+        images.source.check()
+        return images
+    known = KNOWN.get(config.name)
+    if known and known.sums and _sums(images) != known.sums:
         print(
             f"warning: data.name: expected the images of {images.name}, found others; reports say so", file=sys.stderr
         )
@@ -52,6 +44,33 @@ def load(config: DataConfig) -> ImageSet | PhotoSet:
     return dataclasses.replace(
         images, train_images=images.train_images[:wanted], train_labels=images.train_labels[:wanted]
     )
+
+
+def _find(config):
+    folder, name = pathlib.Path(config.data_dir or "."), config.name
+    path = folder / pathlib.Path(name).expanduser()
+    beside = folder / f"{name}.npz"
+    if name == "digits":
+        _check_splits(config)
+        return digits.load()
+    if path.suffix == ".npz" or (config.data_dir and beside.is_file()):
+        _check_splits(config)
+        return archive.load(name, path if path.suffix == ".npz" else beside)
+    places = [path, *([folder] if config.data_dir else [])]
+    copy = next((place for place in places if folders.is_one(place)), None)
+    if copy or name.startswith(("/", ".", "~")):
+        _check_splits(config)
+        return folders.load(name, copy or path, config)
+    found = prepared.find(config)
+    if found.small:
+        return prepared.load(found, name)
+    return PhotoSet(name, TFRecords(found), config.image_size, config.on_bad_image)
+
+
+def _check_splits(config):
+    for key in ("train_split", "test_split"):
+        value = getattr(config, key)
+        require(f"data.{key}", value, value is None, f"null, which is for TensorFlow Datasets, with {config.name}")
 
 
 def _sums(images):

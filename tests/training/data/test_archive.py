@@ -1,12 +1,17 @@
 """An archive of arrays is a data set as it stands, or is refused."""
 
+import dataclasses
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from training.config import DataConfig
 from training.data import sources
+from training.data.known import KNOWN
 from training.errors import UserError
 
 
@@ -41,7 +46,7 @@ def test_images_that_only_bear_the_name_are_told_from_those_of_the_data_set(tmp_
     assert not sources.load(config).genuine
     assert "warning: data.name: expected the images of cifar10, found others" in capsys.readouterr().err
     sums = tuple(int(stored[f"{kind}_{part}"].sum()) for part in ("train", "test") for kind in "xy")
-    monkeypatch.setitem(sources.SUMS, "cifar10", sums)
+    monkeypatch.setitem(KNOWN, "cifar10", dataclasses.replace(KNOWN["cifar10"], sums=sums))
     assert sources.load(config).genuine  # in whatever order, and also a part of them
     assert capsys.readouterr().err == ""
 
@@ -80,3 +85,72 @@ def test_an_archive_that_is_broken_or_lacks_an_array_is_refused(tmp_path):
     np.savez(path, x_train=arrays()["x_train"])
     with pytest.raises(UserError, match="y_train"):
         sources.load(DataConfig("cifar10", data_dir=str(tmp_path)))
+
+
+@pytest.mark.parametrize("names", [None, ["a", "ä b", "c", "d", "e", "f", "g"]])
+def test_arrays_of_any_shape_are_a_data_set_of_their_own(names, tmp_path):
+    stored = arrays((20, 24, 3))
+    stored |= {key: stored[key] % 7 for key in ("y_train", "y_test")} | ({"class_names": names} if names else {})
+    np.savez(tmp_path / "own.npz", **stored)
+    for config in (DataConfig(str(tmp_path / "own.npz")), DataConfig("own.npz", data_dir=str(tmp_path))):
+        images = sources.load(config)
+        assert (images.shape, images.num_classes, images.genuine) == ((20, 24, 3), 7, True)
+        assert images.class_names == tuple(names or "0123456")
+        np.testing.assert_array_equal(images.train_images, stored["x_train"])
+        np.testing.assert_array_equal(images.test_labels, stored["y_test"])
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"x_train": np.zeros((30, 20, 24), np.uint8)}, "(30, 20, 24), not of uint8 (N, height, width, channels)"),
+        ({"x_test": np.zeros((11, 20, 23, 3), np.uint8)}, "(11, 20, 23, 3), not of uint8 (N, 20, 24, 3)"),
+        ({"y_test": np.full(11, 10)}, "label 10 at index 0 of y_test, not one below 10"),  # which training lacks
+        ({"class_names": ["a", "b"]}, "class_names of <U1 (2,), not of text (10,)"),
+        ({"class_names": np.arange(10)}, "class_names of int64 (10,), not of text (10,)"),
+        ({"class_names": np.array([None] * 10, object)}, "allow_pickle"),
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_refused(change, found, tmp_path):
+    np.savez(tmp_path / "own.npz", **arrays((20, 24, 3)) | change)
+    with pytest.raises(UserError) as error:
+        sources.load(DataConfig(str(tmp_path / "own.npz")))
+    assert found in str(error.value)
+
+
+ANY = {
+    "x": hnp.arrays(
+        st.sampled_from([np.uint8, np.float32]), hnp.array_shapes(min_dims=3, max_dims=4, min_side=0, max_side=4)
+    ),
+    "y": hnp.arrays(st.sampled_from([np.int64, np.uint8, np.float64]), st.integers(0, 4), elements=st.integers(0, 3)),
+}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    stored=st.fixed_dictionaries(
+        {}, optional={f"{kind}_{part}": ANY[kind] for kind in "xy" for part in ("train", "test")} | {"z": ANY["y"]}
+    )
+)
+def test_any_archive_is_read_as_it_stands_or_refused_in_one_line(stored, tmp_path_factory):
+    path = tmp_path_factory.mktemp("any") / "any.npz"
+    np.savez(path, **stored)
+    try:
+        images = sources.load(DataConfig(str(path)))
+    except UserError as error:
+        assert str(path) in str(error)
+        return
+    for part in ("train", "test"):
+        np.testing.assert_array_equal(getattr(images, f"{part}_images"), stored[f"x_{part}"])
+        np.testing.assert_array_equal(getattr(images, f"{part}_labels"), stored[f"y_{part}"])
+        assert getattr(images, f"{part}_labels").max() < images.num_classes
+
+
+def test_an_archive_of_ones_own_trains(tmp_path, train):
+    stored = arrays((20, 24, 3))
+    stored = {key: np.repeat(value, 9, axis=0) for key, value in stored.items()}
+    stored |= {key: stored[key] % 7 for key in ("y_train", "y_test")}
+    np.savez(tmp_path / "own.npz", **stored)
+    code, out, _ = train(f"--data.name {tmp_path / 'own.npz'} --train.epochs 1 --train.drops []")
+    assert code == 0
+    assert "270 training and 99 test images" in out

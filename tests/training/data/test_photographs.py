@@ -31,7 +31,7 @@ def listed(dataset):
 
 def test_every_kind_of_photograph_becomes_224_pixels_square(prepare):
     photographs = [jpeg(*kind) for kind in KINDS]
-    batches = prepare(photographs, photographs).batches(6, seed=0, augment=True)
+    batches = prepare(photographs, photographs).batches(6, 0, DataConfig())
     (images, labels), (validation, truth, weights) = listed(batches.stream(0, 1))[0], listed(batches.validation(6))[0]
     for given_images, given_labels in ((images, labels), (validation, truth)):
         assert given_images.shape == (6, 224, 224, 3)
@@ -45,7 +45,7 @@ def test_every_kind_of_photograph_becomes_224_pixels_square(prepare):
 
 @pytest.mark.parametrize(("width", "height"), [(500, 375), (320, 480), (75, 56), (1000, 256)])
 def test_the_central_view_is_the_centre_of_the_photograph_of_shorter_side_256(prepare, width, height):
-    image = listed(prepare([jpeg(8, 8)] * 2, [jpeg(width, height)]).batches(2, 0, True).validation(1))[0][0][0]
+    image = listed(prepare([jpeg(8, 8)] * 2, [jpeg(width, height)]).batches(2, 0, DataConfig()).validation(1))[0][0][0]
     scale = 256 / min(width, height)
     reference = Image.open(io.BytesIO(jpeg(width, height))).resize(
         (round(width * scale), round(height * scale)), Image.Resampling.BILINEAR
@@ -57,7 +57,7 @@ def test_the_central_view_is_the_centre_of_the_photograph_of_shorter_side_256(pr
 
 
 def test_random_views_have_the_area_and_the_aspect_of_the_paper_and_half_are_flipped(prepare):
-    batches = prepare([jpeg(300, 300)] * 400, [jpeg(8, 8)]).batches(400, seed=0, augment=True)
+    batches = prepare([jpeg(300, 300)] * 400, [jpeg(8, 8)]).batches(400, 0, DataConfig())
     red, green = (listed(batches.stream(0, 1))[0][0][..., channel].astype(float) for channel in (0, 1))
     columns, rows = red.mean(axis=1), green.mean(axis=2)  # (view, 224): the place in the photograph, 0 to 255
     widths, heights = (np.abs(line[:, -1] - line[:, 0]) / 255 for line in (columns, rows))
@@ -73,7 +73,7 @@ def test_random_views_have_the_area_and_the_aspect_of_the_paper_and_half_are_fli
 
 def test_batches_are_a_function_of_seed_and_epoch_and_epochs_can_be_entered(prepare):
     images = prepare([jpeg(40 + i, 40) for i in range(10)], [jpeg(8, 8)])
-    batches = images.batches(4, seed=3, augment=True)
+    batches = images.batches(4, 3, DataConfig())
     assert batches.steps_per_epoch == 2
     whole, again = listed(batches.stream(0, 6)), listed(batches.stream(0, 6))
     keras.utils.set_random_seed(5)
@@ -85,15 +85,15 @@ def test_batches_are_a_function_of_seed_and_epoch_and_epochs_can_be_entered(prep
     assert len(set(orders)) == 3
     for order in orders:
         assert len(set(order)) == 8
-    other = listed(images.batches(4, seed=4, augment=True).stream(0, 6))
+    other = listed(images.batches(4, 4, DataConfig()).stream(0, 6))
     assert any((a[1] != b[1]).any() for a, b in zip(whole, other, strict=True))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_workers_have_parts_of_one_batch(prepare, workers):
     images = prepare([jpeg(40 + i, 40) for i in range(9)], [jpeg(8, 8)])
-    (whole,) = listed(images.batches(8, seed=0, augment=True).stream(0, 1))
-    parts = [listed(images.batches(8, 0, True, (i, workers)).stream(0, 1))[0] for i in range(workers)]
+    (whole,) = listed(images.batches(8, 0, DataConfig()).stream(0, 1))
+    parts = [listed(images.batches(8, 0, DataConfig(), (i, workers)).stream(0, 1))[0] for i in range(workers)]
     for one, several in zip(whole, zip(*parts, strict=True), strict=True):
         np.testing.assert_array_equal(one, np.concatenate(several))
 
@@ -101,7 +101,7 @@ def test_workers_have_parts_of_one_batch(prepare, workers):
 @pytest.mark.parametrize(("count", "batch", "workers"), [(40, 16, 1), (40, 16, 2), (7, 4, 4), (3, 8, 2), (8, 8, 1)])
 def test_each_test_image_counts_once_at_any_batch_size(prepare, count, batch, workers):
     images = prepare([jpeg(8, 8)], [jpeg(8, 8)] * count)
-    found = [listed(images.batches(1, 0, True, (i, workers)).validation(batch)) for i in range(workers)]
+    found = [listed(images.batches(1, 0, DataConfig(), (i, workers)).validation(batch)) for i in range(workers)]
     assert {len(of_worker) for of_worker in found} == {-(-count // batch)}
     assert {len(part[1]) for of_worker in found for part in of_worker} == {batch // workers}
     labels, weights = (np.concatenate([part[i] for of_worker in found for part in of_worker]) for i in (1, 2))
@@ -126,12 +126,12 @@ def test_broken_photographs_are_named_or_counted_and_left_out(prepare, capsys, m
     skipping = PhotoSet(images.builder, "skip")
     named, skipped = [], []
     for worker in range(workers):
-        batches = images.batches(4, 0, True, (worker, workers))
+        batches = images.batches(4, 0, DataConfig(), (worker, workers))
         try:
             listed(batches.stream(0, 2))
         except tf.errors.OpError as error:
             named += [name for name in names if name in batches.fault(error)]
-        batches = skipping.batches(4, 0, True, (worker, workers))
+        batches = skipping.batches(4, 0, DataConfig(), (worker, workers))
         found = listed(batches.stream(0, 4))
         assert [len(labels) for _, labels in found] == [4 // workers] * 4
         assert not set(np.concatenate([labels for _, labels in found])) & set(which)
@@ -147,14 +147,14 @@ def test_a_worker_that_has_no_photograph_left_does_not_end_as_if_it_had(prepare)
     images = prepare(photographs, [jpeg(8, 8)], "skip")
     with pytest.raises(tf.errors.OpError):  # one of the two
         for worker in range(2):
-            listed(images.batches(4, 0, True, (worker, 2)).stream(0, 2))
+            listed(images.batches(4, 0, DataConfig(), (worker, 2)).stream(0, 2))
 
 
 @pytest.mark.parametrize("which", [0, 5, 7])
 def test_a_broken_test_photograph_is_named_even_where_broken_ones_are_skipped(prepare, which):
     photographs = [jpeg(40 + i, 40) for i in range(8)]
     photographs[which] = broken(photographs[which])
-    batches = prepare([jpeg(8, 8)], photographs, "skip").batches(1, 0, True)
+    batches = prepare([jpeg(8, 8)], photographs, "skip").batches(1, 0, DataConfig())
     with pytest.raises(tf.errors.OpError) as raised:
         listed(batches.validation(4))
     assert batches.fault(raised.value).startswith(f"n{which:08d}_{which}.JPEG: expected a JPEG photograph, found none")
@@ -187,7 +187,7 @@ def test_a_record_with_a_changed_byte_is_never_skipped_and_its_file_is_named(dam
     changed = bytearray(contents[path])
     changed[round(place * (len(changed) - 1))] ^= 1
     path.write_bytes(changed)
-    batches = images.batches(4, seed=0, augment=True, part=(worker, 2))
+    batches = images.batches(4, 0, DataConfig(), part=(worker, 2))
     with pytest.raises(tf.errors.OpError) as raised:
         listed(batches.stream(0, 4) if split == "train" else batches.validation(4))
     assert batches.fault(raised.value).startswith(f"{path}: expected 8 whole records, found ")
@@ -207,7 +207,7 @@ def test_records_that_are_missing_at_a_files_end_are_not_made_up_for(prepare):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records[:7]:
             writer.write(record)
-    batches = images.batches(1, seed=0, augment=True)
+    batches = images.batches(1, 0, DataConfig())
     with pytest.raises(tf.errors.OpError) as raised:
         listed(batches.validation(4))
     assert batches.fault(raised.value) == f"{path}: expected 8 whole records, found 7"

@@ -39,7 +39,7 @@ def train(options, stored, precision="float32"):
     images = sources.load(one.config.data)
     devices = strategy.start(strategy.choose(one.config.train))
     strategy.check(one.config, images.train_count, devices)
-    batches = images.batches(one.config.train.global_batch_size, one.config.seed, True, devices.part)
+    batches = images.batches(one.config.train.global_batch_size, one.config.seed, one.config.data, devices.part)
     model = run.build(one.config, images, devices)
     for i, weight in enumerate(model.weights):
         weight.assign(stored.setdefault(f"{one.config.model.unit} {i}", keras.ops.convert_to_numpy(weight)))

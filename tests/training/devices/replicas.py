@@ -60,7 +60,7 @@ def train(network, rate, devices, synchronized):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = synchronized
     first = flat(model.trainable_variables)
-    batches = images.batches(8, one.config.seed, True, devices.part)
+    batches = images.batches(8, one.config.seed, one.config.data, devices.part)
     test_batch = devices.test_batch(images.test_count)
     history = model.fit(
         devices.share(batches.stream(0, batches.steps_per_epoch)),
