@@ -9,43 +9,43 @@ from training import files
 from training.errors import UserError
 
 MEAN = "image_mean"  # name of the layer that subtracts it
+MODEL, LABELS = "model.keras", "labels.txt"
 
 
-def save(path: pathlib.Path, model: keras.Model, mean: np.ndarray | None) -> None:
-    """Saves the trained model for `keras.saving.load_model`.
+def save(folder: pathlib.Path, model: keras.Model, mean: np.ndarray | None, class_names: tuple[str, ...]) -> None:
+    """Saves the trained model for `keras.saving.load_model`, and the names of its classes, a line each.
 
     Args:
-        path: of the file, `.keras`.
+        folder: for model.keras and labels.txt.
         model: the network.
         mean: what was subtracted from its images, scaled to [0, 1]: (height, width, channels) float32. None: the
             network takes images of 0 to 255 already.
+        class_names: of its logits, in their order.
 
     Raises:
         UserError: it cannot be written.
     """
-    new = path.with_name(f"new-{path.name}")
+    path = folder / MODEL
+    new = folder / f"new-{MODEL}"
     try:
-        (model if mean is None else _with_preprocessing(model, mean)).save(new)
+        whole = _from_images(model, mean)
+        # Not with its own metrics: Keras finds no function of ours when it loads them.
+        whole.compile(optimizer=model.optimizer, loss=model.loss, metrics=["accuracy"])
+        whole.save(new)
         files.settle(new, path)
     except (OSError, RuntimeError) as error:  # h5py raises either
         new.unlink(missing_ok=True)
         raise UserError(f"{path}: expected to write the trained model, found {error}") from error
+    files.replace(folder / LABELS, "".join(f"{' '.join(name.split())}\n" for name in class_names))
 
 
-def save_labels(path: pathlib.Path, class_names: tuple[str, ...]) -> None:
-    """Writes the names of the classes, a line each, in the order of the logits.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    files.replace(path, "".join(f"{' '.join(name.split())}\n" for name in class_names))
-
-
-def _with_preprocessing(model: keras.Model, mean: np.ndarray) -> keras.Model:
-    """The same layers and optimizer, from images of 0 to 255: uint8, or any other numbers.
+def _from_images(model: keras.Model, mean: np.ndarray | None) -> keras.Model:
+    """The same layers, from images of 0 to 255: uint8, or any other numbers.
 
     The images are scaled to [0, 1] and `mean`, which is a weight, is subtracted, in float32 (4.2).
     """
+    if mean is None:
+        return keras.Model(model.input, model.output, name=model.name)
     inputs = keras.Input(mean.shape, name="image")
     scale = keras.layers.Rescaling(1 / 255, dtype="float32", name="image_rescaling")
     subtract = keras.layers.Normalization(axis=(1, 2, 3), dtype="float32", name=MEAN)
@@ -58,9 +58,7 @@ def _with_preprocessing(model: keras.Model, mean: np.ndarray) -> keras.Model:
             args = (subtract(scale(inputs)), *args[1:])
         return layer(*args, **kwargs)
 
-    whole = keras.models.clone_model(model, inputs, clone_function=lambda layer: layer, call_function=call)
-    whole.compile(optimizer=model.optimizer, loss=model.loss, metrics=["accuracy"])
-    return whole
+    return keras.models.clone_model(model, inputs, clone_function=lambda layer: layer, call_function=call)
 
 
 def network(model: keras.Model) -> keras.Model:
