@@ -40,6 +40,20 @@ def read_runs(folder: pathlib.Path) -> tuple[list[Record], dict[pathlib.Path, st
     return found, unreadable
 
 
+def read_finished(directory: pathlib.Path) -> Record:
+    """The record of a run that came to its end.
+
+    Raises:
+        UserError: it did not, or there is none that can be read.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: expected the directory of a finished run, found none")
+    record = records.read(directory)
+    if record.status != "finished":
+        raise UserError(f"{directory}: expected a finished run, found one that is {record.status}")
+    return record
+
+
 def setting(record: Record) -> dict[str, Any]:
     """What two runs must share to compare: all but unit, rate, seed and what changes no result."""
     aside = {"model.unit", "model.rate", "seed", *records.NEUTRAL}

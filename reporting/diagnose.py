@@ -28,16 +28,15 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     import pandas
 
     from iclayer.diagnostics import diagnose, figure
-    from training import cli, export, files, records
+    from reporting import analysis
+    from training import cli, export, files
     from training.data import sources
     from training.data.photographs import PhotoSet
     from training.run import build
 
-    record = records.read(directory)
-    if record.status != "finished":
-        raise UserError(f"{directory}: expected a finished run, found one that is {record.status}")
+    record = analysis.read_finished(directory)
     _check_initial(record)
-    trained = export.network(_load(directory / "checkpoints" / "model.keras"))
+    trained = export.network(export.load(directory / "checkpoints"))
     given = ["--data.data_dir", data_dir] if data_dir else []
     ((run,), _) = cli.load(["--config", str(directory / "config.yaml"), *given])
     images = sources.load(run.config.data)
@@ -79,15 +78,6 @@ def _drawn_by(environment):
     """What initial weights depend on beside the config: the backend, and PyTorch's have a generator for each device."""
     backend = environment["backend"]
     return {"backend": backend} | ({"device": environment["devices"][0]} if backend == "torch" else {})
-
-
-def _load(path):
-    import keras
-
-    try:
-        return keras.saving.load_model(path)
-    except Exception as error:  # zipfile, h5py and Keras have their own
-        raise UserError(f"{path}: expected the trained model of a finished run, found {error}") from error
 
 
 @exit_codes

@@ -5,6 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
+import iclayer  # noqa: F401  Keras finds the layer by it
 from training import files
 from training.errors import UserError
 
@@ -37,6 +38,35 @@ def save(folder: pathlib.Path, model: keras.Model, mean: np.ndarray | None, clas
         new.unlink(missing_ok=True)
         raise UserError(f"{path}: expected to write the trained model, found {error}") from error
     files.replace(folder / LABELS, "".join(f"{' '.join(name.split())}\n" for name in class_names))
+
+
+def load(folder: pathlib.Path) -> keras.Model:
+    """The trained model that `save` left in a folder.
+
+    Raises:
+        UserError: there is none, or it is broken.
+    """
+    path = folder / MODEL
+    try:
+        return keras.saving.load_model(path)
+    except Exception as error:  # zipfile, h5py and Keras have their own
+        raise UserError(f"{path}: expected the trained model of a finished run, found {error}") from error
+
+
+def class_names(folder: pathlib.Path) -> list[str]:
+    """The names of its classes, in the order of its logits.
+
+    Raises:
+        UserError: they are not there, or cannot be read.
+    """
+    path = folder / LABELS
+    expected = f"{path}: expected the names of the classes, a line each, found"
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise UserError(f"{expected} none: the run is of an older version") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{expected} {error}") from error
 
 
 def _from_images(model: keras.Model, mean: np.ndarray | None) -> keras.Model:
