@@ -87,8 +87,12 @@ def _data(setting):
 
 
 def _images(setting):
-    count = setting["data.train_examples"]
-    return _data(setting) if count is None else f"{_data(setting)} ({count:,} images)"
+    """The data set in short: of the path of an archive or a folder the last part."""
+    name, count = setting["data.name"], setting["data.train_examples"]
+    path = pathlib.PurePath(name)
+    is_path = path.suffix == ".npz" or name.startswith(("/", ".", "~"))
+    short = _data(setting | {"data.name": path.name}) if is_path and path.name else _data(setting)
+    return short if count is None else f"{short} ({count:,} images)"
 
 
 def _labels(settings):

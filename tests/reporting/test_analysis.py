@@ -157,3 +157,33 @@ def test_images_that_only_bear_the_name_are_of_no_cell_and_are_not_averaged_with
     assert list(table1[table1["n"] > 0]["last"]) == [0.9]
     assert sorted(analysis.by_unit(analysis.table(found))["data"]) == ["cifar10", "cifar10 (other images)"]
     assert any(title.startswith("cifar10 (other images), ResNet-110") for title in tables.tables(tmp_path, found))
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("/home/me/birds", "birds"),
+        ("./birds/", "birds"),
+        ("~/birds of 2024", "birds of 2024"),
+        ("arrays/birds.npz", "birds.npz"),
+        ("../..", ".."),
+        (".", "."),
+        ("imagenette/160px-v2", "imagenette/160px-v2"),  # of TensorFlow Datasets
+        ("svhn_cropped", "svhn_cropped"),
+    ],
+)
+def test_a_path_is_named_by_its_last_part(name, short):
+    setting = {"data.name": name, "data.train_examples": None, "images_genuine": True}
+    assert analysis._images(setting) == short
+    assert analysis._images(setting | {"data.train_examples": 9}) == f"{short} (9 images)"
+
+
+def test_two_paths_with_one_last_part_are_two_settings_and_none_is_a_cell_of_table_1(tmp_path):
+    options = "--model.depth 110 --model.bottleneck false --model.unit baseline --data.name"
+    for i, name in enumerate(("/a/cifar10", "/b/cifar10", "cifar10")):
+        write_run(tmp_path, rising(0.9), f"{options} {name}", name="table1-cifar10", images_sha256=str(i))
+    found, _ = analysis.read_runs(tmp_path)
+    labels = analysis.by_unit(analysis.table(found))["setting"]
+    assert labels.nunique() == 3
+    assert all(label.startswith("cifar10, ResNet-110, 200 epochs, data.name ") for label in labels)
+    assert list(analysis.table1(found)["n"]).count(1) == 1
