@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import pytest
 from pages import PAGES, blocks
+from PIL import Image
 
 import iclayer
+from reporting import predict
 from training import cli, records
 from training.config import DataConfig
 from training.data import sources
@@ -22,7 +24,8 @@ def examples(page):
 
 def test_each_example_has_its_test():
     counts = {page: len(examples(page)) for page in PAGES if examples(page)}
-    assert counts == {"README.md": 2, "docs/layer.md": 1, "docs/orderings.md": 1, "docs/reproduce.md": 1}
+    others = {"docs/data.md": 2, "docs/layer.md": 1, "docs/orderings.md": 1, "docs/reproduce.md": 1}
+    assert counts == {"README.md": 2} | others
 
 
 def test_the_ten_lines_work_where_only_the_package_is_installed(tmp_path):
@@ -76,6 +79,32 @@ def test_the_example_for_a_trained_model_works(train):
     names = {"images": digits.test_images}
     exec(code.replace(path, str(train.only() / "checkpoints" / "model.keras")), names)
     assert (names["classes"] == digits.test_labels).mean() > 0.8
+
+
+def test_the_five_lines_print_what_predict_does(train, monkeypatch, capsys):
+    assert train("--train.epochs 6 --train.drops [5]")[0] == 0
+    monkeypatch.chdir(train.only())
+    Image.fromarray(sources.load(DataConfig("digits")).test_images[0].repeat(3, 0).repeat(2, 1)[..., 0]).save(
+        "digit.png"
+    )
+    assert predict.main([".", "digit.png"]) == 0
+    name, *expected = capsys.readouterr().out.splitlines()
+    _, code = examples("docs/data.md")
+    assert len(code.split("\n\n")[1].splitlines()) == 5
+    path = "runs/digits/relu-ic-conv-seed0/"
+    assert code.count(path) == 2
+    exec(code.replace(path, "").replace("predict(image)", "predict(image, verbose=0)"), {})
+    assert (name, capsys.readouterr().out.splitlines()) == ("digit.png", [line.strip() for line in expected])
+
+
+def test_the_example_of_arrays_writes_a_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, labels = np.zeros((6, 20, 24, 3), np.uint8), np.arange(6) % 2
+    code, _ = examples("docs/data.md")
+    exec(code, {"x_train": images, "y_train": labels, "x_test": images[:4], "y_test": labels[:4]})
+    found = sources.load(DataConfig("mine.npz"))
+    assert (found.train_count, found.test_count, found.shape) == (6, 4, (20, 24, 3))
+    assert found.class_names == ("cat", "dog")
 
 
 def test_the_example_of_a_grid_is_the_runs_that_it_promises(tmp_path):

@@ -12,6 +12,8 @@ import models
 from benchmarks import table
 from reporting import analysis, report
 from training import records
+from training.config import DataConfig
+from training.data.known import KNOWN
 
 SHOWN = [(page, *block) for page, text in PAGES.items() for block in re.findall(TABLE, text, re.DOTALL)]
 # What the text says of the tables: page, folder of the records, words, and row and column of each number in them.
@@ -190,6 +192,17 @@ def test_every_record_is_that_of_a_finished_run_on_a_clean_commit():
 def test_the_table_of_orderings_is_the_one_that_is_built():
     rows = re.findall(r"^\| `([\w-]+)` \| `([^`]*)` \|", PAGES["docs/orderings.md"], re.MULTILINE)
     assert {name: ordering.replace("\\|", "|") for name, ordering in rows} == models.UNITS
+
+
+def test_the_augmentation_is_that_of_the_data_sets():
+    default, text = DataConfig(), words("docs/data.md")
+    assert f"CIFAR {KNOWN['cifar10'].shift}, Fashion-MNIST {KNOWN['fashion_mnist'].shift}, digits" in text
+    assert f"digits {KNOWN['digits'].shift}, any other set an eighth of the shorter side" in text
+    assert KNOWN["cifar10"].shift == KNOWN["cifar100"].shift
+    assert [name for name, known in KNOWN.items() if known.flip] == ["cifar10", "cifar100", "fashion_mnist"]
+    for key in ("area", "aspect"):
+        assert f"| `data.{key}` | {[round(value, 4) for value in getattr(default, key)]} |" in text
+    assert f"| `data.image_size` | {default.image_size} |" in text
 
 
 def test_the_parameters_are_those_of_the_networks(undrawn):
