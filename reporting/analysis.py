@@ -9,7 +9,7 @@ import pandas
 
 from models.units import UNITS, Ordering
 from training import records
-from training.config import Config, flatten, network
+from training.config import Config, data_path, flatten, network
 from training.errors import UserError
 from training.records import Record
 
@@ -89,9 +89,8 @@ def _data(setting):
 def _images(setting):
     """The data set in short: of the path of an archive or a folder the last part."""
     name, count = setting["data.name"], setting["data.train_examples"]
-    path = pathlib.PurePath(name)
-    is_path = path.suffix == ".npz" or name.startswith(("/", ".", "~"))
-    short = _data(setting | {"data.name": path.name}) if is_path and path.name else _data(setting)
+    path = data_path(name)
+    short = _data(setting | {"data.name": path.name}) if path else _data(setting)
     return short if count is None else f"{short} ({count:,} images)"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader
 
-from training.config import DEFAULTS, NEUTRAL, Config, Run, flatten, validate
+from training.config import DEFAULTS, NEUTRAL, Config, Run, data_path, flatten, validate
 from training.errors import UserError, require
 
 SPEAK = ("data.name", "model.network", "model.depth", "model.unit", "model.size")  # values that tell their key
@@ -165,6 +165,8 @@ def _part(key, value):
         return "resnet-b" if value else "resnet"
     if value in (None, []) or isinstance(value, bool):
         return name if value else f"no-{name}"
+    if key == "data.name" and (path := data_path(value)):
+        value = path.name
     words = map(str, value) if isinstance(value, list) else str(value).translate(IN_NAMES).split()
     return "-".join([*([] if key in SPEAK else [name]), *words])
 

@@ -188,6 +188,12 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def data_path(name: str) -> pathlib.PurePath | None:
+    """The path that `data.name` is, by itself; None: a name, which is to be looked for."""
+    path = pathlib.PurePath(name)
+    return path if path.name and (path.suffix == ".npz" or name.startswith(("/", ".", "~"))) else None
+
+
 def network(config: dict[str, Any]) -> str:
     """The name of a flattened config's network, such as "ResNet-B-110" or "plain medium"."""
     if config["model.network"] == "plain":

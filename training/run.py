@@ -190,8 +190,7 @@ def train(
             ) from error
         raise
     if devices.chief:
-        export.save(run.checkpoints / "model.keras", model, images.mean)
-        export.save_labels(run.checkpoints / "labels.txt", images.class_names)
+        export.save(run.checkpoints, model, images.mean, images.class_names)
     return _end(run, devices, batches, "finished", facts)
 
 

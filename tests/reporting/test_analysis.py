@@ -181,7 +181,7 @@ def test_a_path_is_named_by_its_last_part(name, short):
 def test_two_paths_with_one_last_part_are_two_settings_and_none_is_a_cell_of_table_1(tmp_path):
     options = "--model.depth 110 --model.bottleneck false --model.unit baseline --data.name"
     for i, name in enumerate(("/a/cifar10", "/b/cifar10", "cifar10")):
-        write_run(tmp_path, rising(0.9), f"{options} {name}", name="table1-cifar10", images_sha256=str(i))
+        write_run(tmp_path / str(i), rising(0.9), f"{options} {name}", name="table1-cifar10", images_sha256=str(i))
     found, _ = analysis.read_runs(tmp_path)
     labels = analysis.by_unit(analysis.table(found))["setting"]
     assert labels.nunique() == 3

@@ -116,7 +116,7 @@ def test_a_full_disk_leaves_what_was_there(folder, model):
         ):
             checkpoint.save(folder, model, 4, "")
         with pytest.raises(UserError, match=r"model.keras: expected to write the trained model, found"):
-            export.save(folder / "model.keras", model, None)
+            export.save(folder, model, None, ())
         with pytest.raises(UserError, match=r"epoch-000003.state: expected to write 2,000 bytes"):
             files.replace(folder / "epoch-000003.state", bytes(2000))
     finally:

@@ -87,6 +87,19 @@ def test_what_the_command_line_sets_beside_the_grid_names_the_run(tmp_path):
     assert directories([f"--config={path}", *options]) == [name]
 
 
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("/home/me/my birds", "my-birds"),
+        ("./birds", "birds"),
+        ("~/birds.npz", "birds.npz"),
+        ("imagenette/160px-v2", "imagenette_160px-v2"),
+    ],
+)
+def test_a_run_on_images_of_ones_own_is_named_by_the_last_part_of_their_path(name, called):
+    assert directories([f"--data.name={name}"]) == [f"runs/default/{called}-seed0"]
+
+
 def change(key, value):
     """Another value of its kind."""
     others = {

@@ -23,7 +23,7 @@ def trained(digits, tmp_path, *options):
     (one,), _ = cli.load(["--data.name", "digits", "--model.depth", "8", *options])
     model = run.build(one.config, digits)
     model.fit(digits.batches(64, 0, DataConfig()).stream(0, 3), steps_per_epoch=3, verbose=0, shuffle=False)
-    export.save(tmp_path / "model.keras", model, digits.mean)
+    export.save(tmp_path, model, digits.mean, digits.class_names)
     return model, keras.saving.load_model(tmp_path / "model.keras")
 
 
@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(digits, tmp_path, monk
     with pytest.raises(export.UserError, match=r"expected to write the trained model, found .*No space"):
         trained(digits, tmp_path)
     assert (tmp_path / "model.keras").read_bytes() == before
-    assert list(tmp_path.iterdir()) == [tmp_path / "model.keras"]
+    assert {path.name for path in tmp_path.iterdir()} == {"labels.txt", "model.keras"}
 
 
 def test_whatever_a_run_leaves_was_on_the_disk_before_it_had_its_name(train, monkeypatch):

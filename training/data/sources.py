@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 
-from training.config import DataConfig
+from training.config import DataConfig, data_path
 from training.data import archive, digits, folders, prepared
 from training.data.images import ImageSet
-from training.data.known import KNOWN
+from training.data.known import ILSVRC2012, KNOWN
 from training.data.photographs import PhotoSet
 from training.data.tfrecords import TFRecords
 from training.errors import UserError, require
@@ -53,12 +53,15 @@ def _find(config):
     if name == "digits":
         _check_splits(config)
         return digits.load()
-    if path.suffix == ".npz" or (config.data_dir and beside.is_file()):
+    if name.endswith(".npz") or (config.data_dir and beside.is_file()):
         _check_splits(config)
-        return archive.load(name, path if path.suffix == ".npz" else beside)
-    places = [path, *([folder] if config.data_dir else [])]
+        return archive.load(name, path if name.endswith(".npz") else beside)
+    here = (
+        [] if name in KNOWN or name == ILSVRC2012 else [path]
+    )  # what is known is not looked for in the working folder
+    places = [path, folder] if config.data_dir else here
     copy = next((place for place in places if folders.is_one(place)), None)
-    if copy or name.startswith(("/", ".", "~")):
+    if copy or data_path(name):
         _check_splits(config)
         return folders.load(name, copy or path, config)
     found = prepared.find(config)

@@ -43,7 +43,7 @@ def image_set(kind, tests):
     values = np.random.default_rng(0)
     images = values.integers(0, 256, (8 * STEPS, 32, 32, 3), np.uint8)
     labels = (images.mean(axis=(1, 2, 3)) > 127.5).astype(np.int32)
-    return kind("cifar10", images, labels, images[:tests], labels[:tests], 10)
+    return kind("cifar10", images, labels, images[:tests], labels[:tests], tuple("0123456789"))
 
 
 def flat(variables):
@@ -133,8 +133,10 @@ def main(kind, outputs_path):
     outputs["evaluated"] = [history["val_loss"][-1], history["val_accuracy"][-1]]
     outputs["apart and averaged"] = apart_and_averaged(devices)
     if devices.chief:
-        path = pathlib.Path(outputs_path.replace(".npz", ".keras"))
-        export.save(path, model, image_set(ImageSet, tests=37).mean)
+        images = image_set(ImageSet, tests=37)
+        folder = pathlib.Path(outputs_path).with_suffix("")
+        folder.mkdir()
+        export.save(folder, model, images.mean, images.class_names)
     devices.wait()
     np.savez(outputs_path.replace(".npz", f"{devices.worker}.npz"), **outputs)
 

@@ -92,7 +92,7 @@ def test_moving_statistics_become_their_mean_over_replicas(found, kind):
 @pytest.mark.parametrize("kind", ["none", "mirrored", "multi_worker"])
 def test_what_was_evaluated_is_what_was_saved(found, kind):
     folder, outputs = found
-    model = keras.saving.load_model(folder / f"{kind}.keras")
+    model = keras.saving.load_model(folder / kind / "model.keras")
     images = replicas.image_set(ImageSet, tests=37)
     evaluated = model.evaluate(images.test_images, images.test_labels, verbose=0)
     for worker in outputs[kind]:
