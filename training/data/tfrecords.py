@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 
+from training.data import crops
 from training.data.prepared import TEST, TRAIN, Prepared
 from training.errors import UserError, reason
 
@@ -59,7 +60,7 @@ class TFRecords:
                 )
         for part in (TRAIN, TEST):
             try:
-                if not any(_is_image(self.example(*element)[0]) for element in self.elements(part).take(LOOKED_AT)):
+                if not any(crops.is_one(self.example(*element)[0]) for element in self.elements(part).take(LOOKED_AT)):
                     where = self.prepared.info(part).filepaths[0]
                     raise UserError(f"{where}: expected photographs, found none among the first {LOOKED_AT}")
             except tf.errors.OpError as error:
@@ -123,13 +124,3 @@ class TFRecords:
             .numpy()
             .decode()
         )
-
-
-def _is_image(content):
-    import tensorflow as tf
-
-    try:
-        tf.io.decode_image(content, expand_animations=False)
-    except tf.errors.InvalidArgumentError:
-        return False
-    return True

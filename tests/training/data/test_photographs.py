@@ -1,5 +1,6 @@
 """Photographs: what is cropped, in which order, in which part of a batch; and what cannot be decoded."""
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -18,7 +19,6 @@ import train_imagenet
 from training.config import DataConfig
 from training.data import photographs as module
 from training.data import sources
-from training.data.photographs import PhotoSet
 from training.errors import UserError
 
 # Width, height and mode: common, tiny, very wide, very high, gray, and of a printer's colours.
@@ -123,7 +123,7 @@ def test_broken_photographs_are_named_or_counted_and_left_out(prepare, capsys, m
         photographs[i] = broken(photographs[i])
     names = {f"n{i:08d}_{i}.JPEG" for i in which}
     images = prepare(photographs, [jpeg(8, 8)])
-    skipping = PhotoSet(images.builder, "skip")
+    skipping = dataclasses.replace(images, on_bad_image="skip")
     named, skipped = [], []
     for worker in range(workers):
         batches = images.batches(4, 0, DataConfig(), (worker, workers))
@@ -139,7 +139,7 @@ def test_broken_photographs_are_named_or_counted_and_left_out(prepare, capsys, m
     assert named
     assert set(skipped) == names
     said = capsys.readouterr().err
-    assert all(f"warning: {name}: expected a JPEG photograph" in said for name in names)
+    assert all(f"warning: {name}: expected a photograph" in said for name in names)
 
 
 def test_a_worker_that_has_no_photograph_left_does_not_end_as_if_it_had(prepare):
@@ -157,12 +157,12 @@ def test_a_broken_test_photograph_is_named_even_where_broken_ones_are_skipped(pr
     batches = prepare([jpeg(8, 8)], photographs, "skip").batches(1, 0, DataConfig())
     with pytest.raises(tf.errors.OpError) as raised:
         listed(batches.validation(4))
-    assert batches.fault(raised.value).startswith(f"n{which:08d}_{which}.JPEG: expected a JPEG photograph, found none")
+    assert batches.fault(raised.value).startswith(f"n{which:08d}_{which}.JPEG: expected a photograph, found none")
 
 
 def test_files_that_are_cut_off_or_missing_are_refused(prepare, tmp_path):
     images = prepare([jpeg(40, 40)] * 4, [jpeg(8, 8)])
-    (path,) = images.builder.info.splits["train"].filepaths
+    (path,) = images.source.prepared.builder.info.splits["train"].filepaths
     content = path.read_bytes()
     for end in (0, 1, len(content) // 2, len(content) - 4 * 16 - 1):
         path.write_bytes(content[:end])
@@ -196,13 +196,13 @@ def test_a_record_with_a_changed_byte_is_never_skipped_and_its_file_is_named(dam
 @pytest.fixture
 def damaged(prepare):
     images = prepare([jpeg(40 + i, 40) for i in range(8)], [jpeg(40, 40 + i) for i in range(8)], "skip")
-    paths = [path for split in ("train", "validation") for path in images.builder.info.splits[split].filepaths]
+    paths = [path for part in ("train", "test") for path in images.source.prepared.info(part).filepaths]
     return images, {path: path.read_bytes() for path in paths}
 
 
 def test_records_that_are_missing_at_a_files_end_are_not_made_up_for(prepare):
     images = prepare([jpeg(8, 8)], [jpeg(40, 40)] * 8)
-    (path,) = images.builder.info.splits["validation"].filepaths
+    (path,) = images.source.prepared.builder.info.splits["validation"].filepaths
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records[:7]:
@@ -213,8 +213,8 @@ def test_records_that_are_missing_at_a_files_end_are_not_made_up_for(prepare):
     assert batches.fault(raised.value) == f"{path}: expected 8 whole records, found 7"
 
 
-def test_a_set_without_jpegs_is_refused(prepare):
-    with pytest.raises(UserError, match=r"validation.*expected JPEG photographs, found none"):
+def test_a_set_without_photographs_is_refused(prepare):
+    with pytest.raises(UserError, match=r"validation.*expected photographs, found none"):
         prepare([jpeg(8, 8)], [b"no photograph"] * 3)
 
 
@@ -227,9 +227,9 @@ def test_a_broken_photograph_ends_a_run_by_its_name_and_is_no_hindrance_where_it
     script = [sys.executable, "train_imagenet.py", *options.split()]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "error: n00000005_5.JPEG: expected a JPEG photograph, found none" in done.stderr.splitlines()[-1]
+    assert "error: n00000005_5.JPEG: expected a photograph, found none" in done.stderr.splitlines()[-1]
     assert train_imagenet.main([*options.split(), "--data.on_bad_image", "skip"]) == 0
-    assert capsys.readouterr().err.count("warning: n00000005_5.JPEG: expected a JPEG photograph") == 1
+    assert capsys.readouterr().err.count("warning: n00000005_5.JPEG: expected a photograph") == 1
     result = json.loads(next(tmp_path.glob("default/*/result.json")).read_text())
     assert (result["status"], result["evaluated_images"], result["skipped_images"]) == ("finished", 3, 1)
 
