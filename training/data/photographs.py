@@ -18,7 +18,7 @@ PREFETCHED = 2  # batches
 
 
 class Source(Protocol):
-    """Where photographs come from: `training.data.tfrecords.TFRecords`, or `training.data.folders.Folder`."""
+    """Where photographs come from: `training.data.tfrecords.TFRecords`, or `training.data.imagefolder.ImageFolder`."""
 
     @property
     def class_names(self) -> tuple[str, ...]: ...
