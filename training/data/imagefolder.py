@@ -67,8 +67,10 @@ class ImageFolder:
             if not any(path.is_file() and crops.is_one(path.read_bytes()) for path in paths):
                 raise UserError(f"{paths[0]}: expected a photograph, found none, nor in {len(paths) - 1} other files")
 
-    def unreadable(self) -> None:
-        """Names no file: one that cannot be read counts as a photograph that cannot be decoded."""
+    def unreadable(self) -> str | None:
+        """Names the first file that is missing; while others are there, it is a photograph that cannot be decoded."""
+        missing = (path for path in self.paths if not (self.root / path).exists())
+        return next((f"{self.root}/{path}: expected a photograph, found no file" for path in missing), None)
 
     @functools.cached_property
     def _tensors(self):

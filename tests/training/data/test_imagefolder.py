@@ -145,6 +145,16 @@ def test_a_broken_one_to_test_with_is_named(root, damage):
     assert batches.fault(raised.value).startswith(f"{root}/val/007/7.JPEG: expected a photograph, found none")
 
 
+@pytest.mark.parametrize("on_bad_image", ["error", "skip"])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_folder_that_goes_away_is_named(root, part, on_bad_image):
+    batches = load(root, on_bad_image).batches(4, 0, DataConfig())
+    (root / part).rename(root / "away")
+    with pytest.raises(tf.errors.OpError) as raised:
+        listed(batches.stream(0, 6) if part == "train" else batches.validation(4))
+    assert batches.fault(raised.value) == f"{root}/{part}/000/0.JPEG: expected a photograph, found no file"
+
+
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_files_none_of_which_is_a_photograph_are_refused(root, part):
     for path in (root / part).rglob("*.JPEG"):
