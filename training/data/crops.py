@@ -1,12 +1,15 @@
 """The part of a photograph that a network sees (4.3); nothing else of a JPEG is decoded.
 
-A photograph is what TensorFlow decodes: JPEG, PNG, GIF (its first frame), BMP or WebP that does not move, whatever its
-file is called. Orientation of EXIF is not looked at.
+Other files than JPEGs, whatever they are called, Pillow decodes. Orientation of EXIF is not looked at.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from training.data import pixels
 
 TEST_PART = 224 / 256  # of the shorter side
 DCT = "INTEGER_FAST"
@@ -79,49 +82,31 @@ def view(photograph, window: Callable, size):
     """
     import tensorflow as tf
 
-    def of_jpeg():
-        part = tf.concat(window(tf.io.extract_jpeg_shape(photograph)), axis=0)
-        return tf.io.decode_and_crop_jpeg(photograph, part, channels=3, dct_method=DCT)
+    def in_python(function, kind, shape, *arguments):
+        content = tf.io.decode_raw(photograph, tf.uint8)  # of a text, NumPy would drop zeros at its end
+        return tf.ensure_shape(tf.numpy_function(function, [content, *arguments], kind), shape)
 
-    def of_another():
-        image = _decode(photograph)
-        begin, part = window(tf.shape(image))
-        return tf.slice(image, tf.concat([begin, [0]], axis=0), tf.concat([part, [3]], axis=0))
+    def shape_of_another():
+        return in_python(_shape, tf.int32, (3,))
 
-    image = tf.cond(tf.io.is_jpeg(photograph), of_jpeg, of_another)
+    def part_of_jpeg():
+        return tf.io.decode_and_crop_jpeg(photograph, tf.concat(part, axis=0), channels=3, dct_method=DCT)
+
+    def part_of_another():
+        return in_python(_part, tf.uint8, (None, None, 3), *part)
+
+    is_jpeg = tf.io.is_jpeg(photograph)
+    part = window(tf.cond(is_jpeg, lambda: tf.io.extract_jpeg_shape(photograph), shape_of_another))
+    image = tf.cond(is_jpeg, part_of_jpeg, part_of_another)
     return tf.cast(tf.round(tf.image.resize(image, (size, size))), tf.uint8)
 
 
-def is_one(content) -> bool:
-    """Whether a file's content is a photograph."""
-    import tensorflow as tf
-
-    try:
-        _decode(content)
-    except tf.errors.OpError:
-        return False
-    return True
+def _shape(content):
+    return np.array(pixels.shape(content.tobytes()), np.int32)
 
 
-def _decode(content):
-    """The whole image, (height, width, 3) uint8; alpha is dropped. A moving WebP is refused."""
-    import tensorflow as tf
-
-    head = tf.io.decode_raw(tf.strings.substr(content, 0, 21), tf.uint8)
-    moving = tf.reduce_all(head[8:16] == tf.constant(list(b"WEBPVP8X"), tf.uint8)) & (head[20] & 2 != 0)
-    content = tf.where(moving, b"", content)  # TensorFlow 2.21 writes such a one beyond the memory that it has for it
-    image = tf.io.decode_image(content, expand_animations=False)
-    bmp = (head[0] == ord("B")) & (head[1] == ord("M"))
-    image = tf.cond(bmp & (tf.shape(image)[2] == 1), lambda: _of_palette(content, image), lambda: image)
-    colours = tf.where(tf.shape(image)[2] < 3, [0, 0, 0], [0, 1, 2])  # gray, and perhaps alpha; or these and more
-    return tf.ensure_shape(tf.gather(image, colours, axis=2), (None, None, 3))
-
-
-def _of_palette(bmp, indices):
-    """TensorFlow takes the indices of a BMP's palette for gray."""
-    import tensorflow as tf
-
-    stored = tf.io.decode_raw(bmp, tf.uint8)
-    pixels, header = (tf.bitcast(stored[place : place + 4], tf.int32) for place in (10, 14))
-    palette = tf.reshape(stored[14 + header : pixels], (-1, 4))
-    return tf.gather(palette[:, 2::-1], tf.cast(indices[..., 0], tf.int32))
+def _part(content, begin, size):
+    """Red, green and blue."""
+    (top, left), (height, width) = begin, size
+    part = pixels.decode(content.tobytes())[top : top + height, left : left + width]
+    return np.broadcast_to(part, (height, width, 3))

@@ -1,5 +1,6 @@
 """Images in folders: train/CLASS/*, and val/CLASS/*, validation/CLASS/* or test/CLASS/*."""
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -50,13 +51,15 @@ def load(name: str, path: pathlib.Path, config: DataConfig) -> ImageSet | PhotoS
 
 def _small_shape(folder):
     """Height and width, where the images fit into memory and some of them have one small shape."""
-    shapes = {shape for shape in map(pixels.shape, folder.some(TRAIN)) if shape}
-    sizes = {shape[:2] for shape in shapes}
-    if len(sizes) != 1:
+    shapes = []
+    for path in folder.some(TRAIN):
+        with contextlib.suppress(Exception):  # whatever Pillow has to say of a file that is named when it is read
+            shapes.append(pixels.shape(path))
+    if len({shape[:2] for shape in shapes}) != 1:
         return None
-    (size,) = sizes
-    total = len(folder.paths) * size[0] * size[1] * max(shape[2] for shape in shapes)
-    return size if max(size) <= SIDE and total <= BYTES else None
+    height, width, channels = max(shapes)
+    fits = len(folder.paths) * height * width * channels <= BYTES
+    return (height, width) if fits and max(height, width) <= SIDE else None
 
 
 def _list(root):

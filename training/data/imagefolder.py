@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from training.data import crops
+from training.data import pixels
 from training.data.prepared import TEST, TRAIN
 from training.errors import UserError
 
@@ -64,7 +64,7 @@ class ImageFolder:
         """
         for part in (TRAIN, TEST):
             paths = self.some(part)
-            if not any(path.is_file() and crops.is_one(path.read_bytes()) for path in paths):
+            if not any(path.is_file() and pixels.is_one(path.read_bytes()) for path in paths):
                 raise UserError(f"{paths[0]}: expected a photograph, found none, nor in {len(paths) - 1} other files")
 
     def unreadable(self) -> str | None:

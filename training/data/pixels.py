@@ -1,5 +1,6 @@
-"""Small images in files, decoded by Pillow; photographs are decoded in `training.data.crops`."""
+"""Images in files, decoded by Pillow: small ones, and photographs that are no JPEGs."""
 
+import io
 import pathlib
 from collections.abc import Sequence
 
@@ -7,17 +8,27 @@ import numpy as np
 
 from training.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # what TensorFlow decodes, too
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 GRAY = ("1", "L", "LA", "I;16")
 
 
-def shape(path: pathlib.Path) -> tuple[int, int, int] | None:
-    """Height, width and channels, 1 or 3, of an image; None where the file does not begin like one."""
+def shape(file: pathlib.Path | bytes) -> tuple[int, int, int]:
+    """Height, width and channels, 1 or 3, of an image: a file, or its content.
+
+    Raises:
+        Exception: whatever Pillow has to say of what does not begin like an image.
+    """
+    with _open(file) as image:
+        return image.height, image.width, 1 if image.mode in GRAY else 3
+
+
+def is_one(content: bytes) -> bool:
+    """Whether a file's content is an image."""
     try:
-        with _open(path) as image:
-            return image.height, image.width, 1 if image.mode in GRAY else 3
+        decode(content)
     except Exception:  # whatever Pillow has to say
-        return None
+        return False
+    return True
 
 
 def read(paths: Sequence[pathlib.Path], height: int, width: int) -> np.ndarray:
@@ -29,7 +40,7 @@ def read(paths: Sequence[pathlib.Path], height: int, width: int) -> np.ndarray:
     images = np.empty((len(paths), height, width, 1), np.uint8)
     for i, path in enumerate(paths):
         try:
-            pixels = _decode(path)
+            pixels = decode(path)
         except Exception as error:  # whatever Pillow has to say
             raise UserError(f"{path}: expected an image, found none ({error})") from error
         if pixels.shape[:2] != (height, width):
@@ -43,17 +54,21 @@ def read(paths: Sequence[pathlib.Path], height: int, width: int) -> np.ndarray:
     return images
 
 
-def _open(path):
-    from PIL import Image
+def decode(file: pathlib.Path | bytes) -> np.ndarray:
+    """An image, (height, width, channels) uint8: of a moving one the first, alpha dropped, as it lies in the file.
 
-    return Image.open(path, formats=FORMATS)
-
-
-def _decode(path):
-    """Height, width and 1 or 3 channels, uint8. Alpha is dropped; orientation of EXIF is not looked at."""
-    with _open(path) as image:
+    Raises:
+        Exception: whatever Pillow has to say of what is no image.
+    """
+    with _open(file) as image:
         if image.mode == "I;16":
             return (np.asarray(image) >> 8).astype(np.uint8)[..., None]
         opaque = image.convert("RGBA") if image.mode == "P" else image  # Pillow warns of a palette with alpha
         pixels = np.asarray(opaque.convert("L" if image.mode in GRAY else "RGB"))
         return pixels.reshape(image.height, image.width, -1)
+
+
+def _open(file):
+    from PIL import Image
+
+    return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS)

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 
-from training.data import crops
+from training.data import pixels
 from training.data.prepared import TEST, TRAIN, Prepared
 from training.errors import UserError, reason
 
@@ -58,9 +58,11 @@ class TFRecords:
                 raise UserError(
                     f"{builder.data_dir}: expected {int(info.num_bytes):,} bytes of {name}, found {found:,}"
                 )
+
         for part in (TRAIN, TEST):
             try:
-                if not any(crops.is_one(self.example(*element)[0]) for element in self.elements(part).take(LOOKED_AT)):
+                images = (self.example(*element)[0].numpy() for element in self.elements(part).take(LOOKED_AT))
+                if not any(map(pixels.is_one, images)):
                     where = self.prepared.info(part).filepaths[0]
                     raise UserError(f"{where}: expected photographs, found none among the first {LOOKED_AT}")
             except tf.errors.OpError as error:

@@ -25,8 +25,8 @@ def test_pixels_and_labels_are_those_of_the_files(root):
     images = load(root)
     assert sorted(images.train_labels) == [0, 0, 1, 1, 2, 2]
     places = {0: [], 1: [], 2: []}
-    for pixels_, label in zip(images.train_images, images.train_labels, strict=True):
-        np.testing.assert_array_equal(pixels_, image(10 * label + len(places[label])))
+    for found, label in zip(images.train_images, images.train_labels, strict=True):
+        np.testing.assert_array_equal(found, image(10 * label + len(places[label])))
         places[label].append(label)
     np.testing.assert_array_equal(images.test_images, [image(10 * label) for label in range(3)])
     np.testing.assert_array_equal(images.test_labels, range(3))
