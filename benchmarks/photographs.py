@@ -1,11 +1,12 @@
-"""Photographs a second on one core, from prepared files to batches, against bare decoding and against Pillow.
+"""Photographs a second on one core, from files to batches, against bare decoding and against Pillow.
 
     python -m benchmarks.photographs [--data_dir DIR] [--out FILE]
 
 The photographs are the training ones of the prepared imagenet2012 in `data_dir`, or the two that scikit-learn brings;
-an epoch has them many times. Contenders, in turns, on the same random parts of the same photographs: the batches of
-train_imagenet.py, from files; TensorFlow's decoding of these parts alone, from memory; this with resizing; and Pillow's
-decoding, cropping and resizing, from memory. Then the memory of the process after each of 20 epochs.
+an epoch has copies of them. Contenders, in turns: the batches of train_imagenet.py, from TFRecords and from a folder;
+TensorFlow's decoding of these parts alone, from memory; this with resizing; and Pillow's decoding, cropping and
+resizing, from memory. Then the memory of the process after each of 20 epochs of either, and what starting with a folder
+of as many files as ILSVRC2012 takes.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import json
 import os
 import pathlib
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 import types
@@ -26,6 +29,7 @@ from training.devices.memory import one_arena_a_core  # noqa: E402
 one_arena_a_core()
 import_keras()
 
+import numpy as np  # noqa: E402
 import sklearn.datasets  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
@@ -33,41 +37,58 @@ from PIL import Image  # noqa: E402
 
 from benchmarks import machine  # noqa: E402
 from benchmarks.measure import in_turns, ratio, setting, spread  # noqa: E402
+from training.config import DataConfig  # noqa: E402
 from training.data import crops  # noqa: E402
+from training.data.imagefolder import ImageFolder  # noqa: E402
 from training.data.photographs import PhotoSet  # noqa: E402
+from training.data.prepared import TRAIN, Prepared  # noqa: E402
+from training.data.tfrecords import TFRecords  # noqa: E402
 
-BATCH = 64
+BATCH, SIZE = 64, 224
 ROUNDS, LEAST, EPOCHS = setting((9, 640, 20), (1, 64, 2))
 
 
-def photographs(data_dir, folder):
-    """What the photographs are, and a data set whose epoch has `LEAST` or more."""
-    builder = tfds.builder("imagenet2012", data_dir=data_dir)
+def photographs(data_dir):
+    """What they are called, and their names and contents."""
     if data_dir:
-        split = builder.info.splits["train"]
-        name, paths, count = "imagenet2012", split.filepaths, split.num_examples
-    else:
-        name, paths = "scikit-learn's", [folder / "photographs.tfrecord"]
-        files = sorted((pathlib.Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
-        count = len(files)
-        with tf.io.TFRecordWriter(str(paths[0])) as writer:
-            for file in files:
-                example = {"image": io.BytesIO(file.read_bytes()), "label": 0, "file_name": file.name}
-                writer.write(builder.info.features.serialize_example(builder.info.features.encode_example(example)))
-    times = -(-LEAST // count)
-    train = types.SimpleNamespace(filepaths=paths * times, num_examples=count * times)
-    info = types.SimpleNamespace(features=builder.info.features, splits={"train": train})
-    return f"{count} photographs, {name}", PhotoSet(types.SimpleNamespace(info=info))
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        train = tfds.builder("imagenet2012", data_dir=data_dir).as_dataset(split="train", decoders=decoders)
+        found = {each["file_name"].decode(): each["image"] for each in train.take(LEAST).as_numpy_iterator()}
+        return f"{len(found)} photographs, imagenet2012", found
+    files = sorted((pathlib.Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
+    return f"{len(files)} photographs, scikit-learn's", {file.name: file.read_bytes() for file in files}
 
 
-def parts_of(batches):
+def tfrecords(jpegs, times, folder):
+    """A data set of `times` files, in each of which are all photographs."""
+    features, shards = tfds.builder("imagenet2012", data_dir=folder).info.features, []
+    for i in range(times):
+        path = str(folder / f"{i}.tfrecord")
+        with tf.io.TFRecordWriter(path) as writer:
+            for name, jpeg in jpegs.items():
+                example = features.encode_example({"image": io.BytesIO(jpeg), "label": 0, "file_name": name})
+                writer.write(features.serialize_example(example))
+        shards.append(types.SimpleNamespace(filename=path, skip=0, take=len(jpegs), examples_in_shard=len(jpegs)))
+    split = types.SimpleNamespace(file_instructions=shards, num_examples=times * len(jpegs))
+    info = types.SimpleNamespace(features=features, supervised_keys=("image", "label"), splits={TRAIN: split})
+    return TFRecords(Prepared(types.SimpleNamespace(info=info), {TRAIN: TRAIN}))
+
+
+def image_folder(jpegs, times, folder):
+    """A data set of `times` files for each photograph."""
+    paths = [f"{i}-{name}" for i in range(times) for name in jpegs]
+    for path in paths:
+        (folder / path).write_bytes(jpegs[path.partition("-")[2]])
+    return ImageFolder(folder, ("photographs",), paths, np.zeros(len(paths), np.int32), len(paths))
+
+
+def parts_of(images, count):
     """JPEGs of an epoch and what the random view takes of each: (JPEG, begin, size)."""
-    epochs, found = tf.data.Dataset.range(1), []
-    for place, record in epochs.flat_map(
-        lambda n: batches._records("train", n, batches.steps_per_epoch * BATCH, BATCH)
-    ):
-        jpeg = batches._example(record)["image"]
-        found.append((jpeg.numpy(), *(part.numpy() for part in crops.random_window(0, 0, place, jpeg))))
+    crop, found = images.augmentation(DataConfig()), []
+    for place, element in images.source.elements(TRAIN, [0, 0]).take(count).enumerate():
+        jpeg, _ = images.source.example(*element)
+        window = crop.window(0, 0, place, tf.io.extract_jpeg_shape(jpeg))
+        found.append((jpeg.numpy(), *(part.numpy() for part in window)))
     return found
 
 
@@ -78,7 +99,7 @@ def in_tensorflow(parts, resize):
     def decode(jpeg, begin, size):
         window = tf.concat([begin, size], axis=0)
         image = tf.io.decode_and_crop_jpeg(jpeg, window, channels=3, dct_method=crops.DCT)
-        return tf.image.resize(image, (crops.SIZE, crops.SIZE)) if resize else image
+        return tf.image.resize(image, (SIZE, SIZE)) if resize else image
 
     dataset = tf.data.Dataset.from_tensor_slices((list(jpegs), list(begins), list(sizes)))
     options = tf.data.Options()
@@ -94,7 +115,7 @@ def through(dataset):
 def pillow(parts):
     for jpeg, (top, left), (height, width) in parts:
         image = Image.open(io.BytesIO(jpeg)).convert("RGB").crop((left, top, left + width, top + height))
-        image.resize((crops.SIZE, crops.SIZE), Image.Resampling.BILINEAR)
+        image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
 
 
 def rate(go, count):
@@ -108,36 +129,50 @@ def rate(go, count):
     return measure
 
 
+def memory(batches):
+    """The most MiB of this process so far, after each of some epochs."""
+    peaks = []
+    for step, _ in enumerate(batches.stream(0, EPOCHS * batches.steps_per_epoch), 1):
+        if step % batches.steps_per_epoch == 0:
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return peaks
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", help="folder of the prepared imagenet2012")
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
+    start = [sys.executable, "-m", "benchmarks.folder_start"]  # first, for a process takes its parent's peak along
+    started = json.loads(subprocess.run(start, capture_output=True, text=True, check=True).stdout)
+    name, jpegs = photographs(arguments.data_dir)
+    times = -(-LEAST // len(jpegs))
     with tempfile.TemporaryDirectory() as folder:
-        name, images = photographs(arguments.data_dir, pathlib.Path(folder))
-        batches = images.batches(BATCH, seed=0, augment=True)
-        parts, steps = parts_of(batches), batches.steps_per_epoch
-        ways = {
-            "pipeline": through(batches.stream(0, steps)),
+        made = {"pipeline": tfrecords, "folder": image_folder}
+        images = {way: PhotoSet(way, make(jpegs, times, pathlib.Path(folder)), SIZE) for way, make in made.items()}
+        batches = {way: each.batches(BATCH, 0, DataConfig()) for way, each in images.items()}
+        steps = batches["pipeline"].steps_per_epoch
+        parts = parts_of(images["pipeline"], steps * BATCH)
+        ways = {way: through(each.stream(0, steps)) for way, each in batches.items()} | {
             "decoding": in_tensorflow(parts, resize=False),
             "decoding and resizing": in_tensorflow(parts, resize=True),
             "Pillow": lambda: pillow(parts),
         }
         rates = in_turns({way: rate(go, len(parts)) for way, go in ways.items()}, ROUNDS)
-        memory = []
-        for step, _ in enumerate(batches.stream(0, EPOCHS * steps), 1):
-            if step % steps == 0:
-                memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        peaks = {way: memory(each) for way, each in batches.items()}
     print(name)
     for way, values in rates.items():
         print(f"{way:22} {spread(values, 1)}, ours is {ratio(rates['pipeline'], values):.2f}x")
-    print(f"peak MiB after each of {EPOCHS} epochs:", ", ".join(f"{each:.0f}" for each in memory))
+    for way, peak in peaks.items():
+        print(f"{way}: peak MiB after each of {EPOCHS} epochs:", ", ".join(f"{each:.0f}" for each in peak))
+    print("start with {files:,} files: {seconds:.1f} s, peak {peak_mib:.0f} MiB".format(**started))
     if arguments.out:
         record = {
             "machine": machine.describe() | {"onednn": onednn()},
             "data": name,
             "photographs_per_second": rates,
-            "peak_mib": memory,
+            "peak_mib": peaks,
+            "folder_start": started,
         }
         arguments.out.write_text(json.dumps(record, indent=1) + "\n")
 

@@ -15,7 +15,8 @@ from benchmarks.measure import spread
 NAMES = {"tensorflow": "this repository", "stock": "stock Keras layers", "floor": "without normalization and dropout"}
 NAMES |= {"baseline": "this repository, `baseline`", "xla": "this repository, XLA"}
 NAMES |= {"calls-of-10": "this repository, 10 steps a call"}
-NAMES |= {"pipeline": "this repository, from files", "decoding": "TensorFlow's decoding alone"}
+NAMES |= {"pipeline": "this repository, from files", "folder": "this repository, from a folder"}
+NAMES |= {"decoding": "TensorFlow's decoding alone"}
 NAMES |= {"decoding and resizing": "TensorFlow's decoding and resizing", "Pillow": "Pillow's decoding and resizing"}
 NAMES |= {"torch-eager": "PyTorch", "torch-compile": "PyTorch, torch.compile"}
 
@@ -95,13 +96,17 @@ def layers(records: list[dict]) -> str:
 
 
 def photographs(record: dict) -> str:
-    """Photographs a second on one core."""
+    """Photographs a second on one core, and what starting with a folder of many takes."""
     rates = record["photographs_per_second"]
     rows = [
         [record["data"], NAMES[way], spread(values, 0), ratio(rates["pipeline"], values)]
         for way, values in rates.items()
     ]
-    return on([record]) + table(rows, ("photographs", "on one core", "photographs/s", "ours over it"))
+    parts = [on([record]) + table(rows, ("photographs", "on one core", "photographs/s", "ours over it"))]
+    if start := record.get("folder_start"):
+        took = f"{start['seconds']:.1f} s and {start['peak_mib']:,.0f} MiB, most of them TensorFlow's"
+        parts.append(f"A folder of {start['files']:,} files is listed, and their order drawn, in {took}.")
+    return "\n\n".join(parts)
 
 
 def show(path: pathlib.Path) -> None:
