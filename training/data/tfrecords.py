@@ -93,9 +93,10 @@ class TFRecords:
         """
         import tensorflow as tf
 
-        columns = [tf.constant(column) for column in zip(*self.prepared.files(part), strict=True)]
+        files = self.prepared.files(part)
+        columns = [tf.constant(column) for column in zip(*files, strict=True)]
         if order:
-            shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(columns[0])), seed=order)
+            shuffled = tf.random.experimental.stateless_shuffle(tf.range(len(files)), seed=order)
             columns = [tf.gather(column, shuffled) for column in columns]
 
         def records(path, skip, take):
