@@ -217,7 +217,8 @@ def test_small_images_of_several_sizes_are_photographs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("side", "kept", "fits"), [(96, 10**6, True), (97, 10**6, False), (96, 4 * 96 * 96 * 3 - 1, False)]
+    ("side", "kept", "fits"),
+    [(96, 10**6, True), (97, 10**6, False), (96, 4 * 96 * 96 * 3, True), (96, 4 * 96 * 96 * 3 - 1, False)],
 )
 def test_memory_takes_sides_and_bytes_up_to_a_limit(tmp_path, monkeypatch, side, kept, fits):
     from training.data import folders
@@ -225,6 +226,12 @@ def test_memory_takes_sides_and_bytes_up_to_a_limit(tmp_path, monkeypatch, side,
     monkeypatch.setattr(folders, "BYTES", kept)
     files = {f"{part}/a/{i}.png": encoded(image(i, side, side), "PNG") for part in ("train", "val") for i in range(2)}
     assert isinstance(load(write(tmp_path, files)), ImageSet) == fits
+
+
+def test_images_are_in_the_order_of_their_names_however_the_disk_lists_them(tmp_path):
+    names = [f"{part}/{name}/{i:02}.png" for part in ("train", "test") for name in "ab" for i in range(20)]
+    write(tmp_path, dict.fromkeys(names[::-1], encoded(image(0, 100, 100), "PNG")))
+    assert load(tmp_path).source.paths == names
 
 
 def test_other_names_and_sizes_have_another_sum(root):
