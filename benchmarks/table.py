@@ -15,7 +15,7 @@ from benchmarks.measure import spread
 NAMES = {"tensorflow": "this repository", "stock": "stock Keras layers", "floor": "without normalization and dropout"}
 NAMES |= {"baseline": "this repository, `baseline`", "xla": "this repository, XLA"}
 NAMES |= {"calls-of-10": "this repository, 10 steps a call"}
-NAMES |= {"pipeline": "this repository, from files", "folder": "this repository, from a folder"}
+NAMES |= {"pipeline": "this repository, from TFRecords", "folder": "this repository, from a folder"}
 NAMES |= {"decoding": "TensorFlow's decoding alone"}
 NAMES |= {"decoding and resizing": "TensorFlow's decoding and resizing", "Pillow": "Pillow's decoding and resizing"}
 NAMES |= {"torch-eager": "PyTorch", "torch-compile": "PyTorch, torch.compile"}

@@ -65,7 +65,7 @@ TESTS = {
     "reporting/summary.py": "tables train",
     "reporting/tables.py": "tables report",
     "training/checkpoint.py": "checkpoint resume",
-    "training/cli.py": "config mistakes",
+    "training/cli.py": "config grid mistakes",
     "training/command.py": "config mistakes diagnose",
     "training/config.py": "config mistakes tables",
     "training/data/archive.py": "archive",

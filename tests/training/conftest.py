@@ -24,3 +24,13 @@ def copy(whole, tmp_path):
     subprocess.run(["cp", "-r", whole, out], check=True)
     (out / RUN / "result.json").unlink()
     return out
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        "seed: 3\ntrain: {epochs: 7}\n"
+        "grid: {model.bottleneck: [false, true], model.depth: [20, 26], model.unit: [baseline, conv bn | relu]}\n"
+    )
+    return str(path)
