@@ -50,8 +50,9 @@ def check(run: Run) -> str:
     Raises:
         UserError: the directory cannot be written, or holds a run of another config.
     """
-    folder = next(path for path in (run.directory, *run.directory.absolute().parents) if path.exists())
+    folder = run.directory
     try:
+        folder = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -49,6 +49,7 @@ MISTAKES = {
     "out is a file": (DIGITS, "--out {tmp}/file", ["out", "{tmp}/file"]),
     "out below a file": (DIGITS, "--out {tmp}/file/runs", ["out", "{tmp}/file"]),
     "out cannot be written": (DIGITS, "--out /proc/runs", ["out", "/proc"]),
+    "data of a name that no folder can have": (DIGITS, f"--data.name {'a' * 5000}", ["out", "File name too long"]),
     "batch 0": (DIGITS, "--train.global_batch_size 0", ["train.global_batch_size", "at least 1", "0"]),
     "batch above the images": (DIGITS, "--train.global_batch_size 2000", ["train.global_batch_size", "1437", "2000"]),
     "too many images": (DIGITS, "--data.train_examples 5000", ["data.train_examples", "1437", "5000"]),

@@ -21,7 +21,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
 def is_one(path: pathlib.Path) -> bool:
     """Whether a folder holds images so."""
-    return (path / "train").is_dir() and any((path / name).is_dir() for name in TESTS)
+    try:
+        return (path / "train").is_dir() and any((path / name).is_dir() for name in TESTS)
+    except OSError:  # a name that is too long, or a folder that others may not look into
+        return False
 
 
 def load(name: str, path: pathlib.Path, config: DataConfig) -> ImageSet | PhotoSet:
@@ -33,7 +36,7 @@ def load(name: str, path: pathlib.Path, config: DataConfig) -> ImageSet | PhotoS
     """
     if not is_one(path):
         expected = f"train/CLASS/* and {TESTS[0]}/CLASS/*"
-        raise UserError(f"data.name: expected a folder with {expected}, found {path} without")
+        raise UserError(f"data.name: expected a folder with {expected}, found no such folders in {path}")
     try:
         folder = _list(path.absolute())
     except OSError as error:

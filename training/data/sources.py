@@ -25,7 +25,10 @@ def load(config: DataConfig) -> ImageSet | PhotoSet:
     Raises:
         UserError: it is not to be had, is broken, or has fewer than `train_examples` training images.
     """
-    images = _find(config)
+    try:
+        images = _find(config)
+    except OSError as error:  # a name that no file can have, or a folder that others may not look into
+        raise UserError(f"data.name: expected a name or a path, found {config.name}: {error.strerror}") from error
     if isinstance(images, PhotoSet):
         require("data.train_examples", config.train_examples, config.train_examples is None, "null for photographs")
         images.source.check()
@@ -56,9 +59,8 @@ def _find(config):
     if name.endswith(".npz") or (config.data_dir and beside.is_file()):
         _check_splits(config)
         return archive.load(name, path if name.endswith(".npz") else beside)
-    here = (
-        [] if name in KNOWN or name == ILSVRC2012 else [path]
-    )  # what is known is not looked for in the working folder
+    # What is known by its name is not looked for in the working folder.
+    here = [] if name in KNOWN or name == ILSVRC2012 else [path]
     places = [path, folder] if config.data_dir else here
     copy = next((place for place in places if folders.is_one(place)), None)
     if copy or data_path(name):

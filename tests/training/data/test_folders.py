@@ -186,9 +186,12 @@ REFUSED = {
     ),
     "no folder to test": (
         lambda root: shutil.rmtree(root / "val"),
-        r"data.name: expected a folder with train/CLASS/\* and val/CLASS/\*, found .*images without",
+        r"data.name: expected a folder with train/CLASS/\* and val/CLASS/\*, found no such folders in .*images",
     ),
-    "no folder": (shutil.rmtree, r"data.name: expected a folder with train/CLASS/\* and val/CLASS/\*, found .*images"),
+    "no folder": (
+        shutil.rmtree,
+        r"data.name: expected a folder with train/CLASS/\* and val/CLASS/\*, found no such folders in .*images",
+    ),
     "a link to itself": (
         lambda root: (root / "train" / "loop").symlink_to("loop"),
         r"loop: expected a folder that can be read, found Too many levels of symbolic links",
@@ -226,6 +229,11 @@ def test_memory_takes_sides_and_bytes_up_to_a_limit(tmp_path, monkeypatch, side,
     monkeypatch.setattr(folders, "BYTES", kept)
     files = {f"{part}/a/{i}.png": encoded(image(i, side, side), "PNG") for part in ("train", "val") for i in range(2)}
     assert isinstance(load(write(tmp_path, files)), ImageSet) == fits
+
+
+def test_a_name_that_no_folder_can_have_is_refused():
+    with pytest.raises(UserError, match=r"data.name: expected a folder with train/CLASS/"):
+        load("./" + 300 * "x")
 
 
 def test_images_are_in_the_order_of_their_names_however_the_disk_lists_them(tmp_path):
