@@ -1,6 +1,7 @@
 """Where images come from, and whether they fit into memory, by the name of their data set."""
 
 import dataclasses
+import importlib.util
 import pathlib
 import sys
 
@@ -31,6 +32,13 @@ def load(config: DataConfig) -> ImageSet | PhotoSet:
         raise UserError(f"data.name: expected a name or a path, found {config.name}: {error.strerror}") from error
     if isinstance(images, PhotoSet):
         require("data.train_examples", config.train_examples, config.train_examples is None, "null for photographs")
+        there = importlib.util.find_spec("tensorflow") is not None
+        require(
+            "data.name",
+            config.name,
+            there,
+            "images of one small shape, for TensorFlow, which reads photographs, is not here",
+        )
         images.source.check()
         return images
     known = KNOWN.get(config.name)

@@ -1,6 +1,7 @@
 """Photographs in files of their own: their order, what is seen of them, and those that cannot be decoded."""
 
 import dataclasses
+import sys
 
 import keras
 import numpy as np
@@ -181,3 +182,9 @@ def test_files_of_other_names_or_sizes_have_another_sum(root):
     sums.append(load(root).sha256)
     assert sums[0] == sums[1]
     assert len(set(sums)) == 4
+
+
+def test_photographs_are_refused_in_one_line_where_there_is_no_tensorflow(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # as where it is not installed
+    with pytest.raises(UserError, match=r"data.name: expected images of one small shape, for TensorFlow, .* not here"):
+        sources.load(DataConfig(str(root)))
