@@ -11,6 +11,7 @@ import sys
 import numpy as np
 from PIL import Image
 
+from training.data import pixels
 from training.data.crops import TEST_PART, central_view
 from training.devices.backend import import_keras
 from training.errors import UserError, exit_codes, reason
@@ -53,21 +54,16 @@ def view(path: pathlib.Path, model) -> np.ndarray:
     _, height, width, channels = model.input_shape
     photographs = model.inputs[0].dtype == "uint8"  # a network of small images takes any numbers
     try:
-        with Image.open(path) as image:
-            kind, pixels = image.format, _decode(image, channels)
-        if not photographs:
-            return np.asarray(pixels.resize((width, height))).reshape(height, width, channels)
-        if kind in ("JPEG", "MPO") and importlib.util.find_spec("tensorflow"):
-            return central_view(path.read_bytes(), height).numpy()  # decoded as in training, to the last digit
-        return _central(pixels, height)
+        content = path.read_bytes()
+        if photographs and importlib.util.find_spec("tensorflow"):
+            return central_view(content, height).numpy()
+        found = pixels.decode(content)
+        image = Image.fromarray(found[..., 0] if found.shape[2] == 1 else found).convert(MODES[channels])
+        if photographs:
+            return _central(image, height)
+        return np.asarray(image.resize((width, height))).reshape(height, width, channels)
     except Exception as error:  # each decoder has its own
         raise UserError(f"{path}: expected an image, found {reason(error)}") from error
-
-
-def _decode(image, channels):
-    if image.mode.startswith("I"):  # of 16 bits: the high byte
-        image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
-    return image.convert(MODES[channels])
 
 
 def _central(image, size):
@@ -87,7 +83,7 @@ def main(argv: list[str]) -> int:
         prog="python -m reporting.predict", description="The most probable classes of images, by a finished run."
     )
     parser.add_argument("run", type=pathlib.Path, help="run directory, with its checkpoints")
-    parser.add_argument("images", type=pathlib.Path, nargs="+", metavar="image", help="file of any kind of image")
+    parser.add_argument("images", type=pathlib.Path, nargs="+", metavar="image", help="JPEG, PNG, GIF, BMP or WebP")
     options = parser.parse_args(argv)
     import_keras()
     for path, classes in zip(options.images, classify(options.run, options.images), strict=True):

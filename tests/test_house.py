@@ -74,6 +74,12 @@ def test_no_file_has_more_than_300_lines():
     assert {path: count for path, count in lines.items() if count > 300} == {}
 
 
+def test_no_file_that_is_tracked_has_more_than_a_mebibyte():
+    names = subprocess.check_output(["git", "ls-files", "-z"], text=True).split("\0")[:-1]
+    sizes = {name: pathlib.Path(name).stat().st_size for name in names}
+    assert {name: size for name, size in sizes.items() if size > 2**20} == {}
+
+
 @pytest.mark.parametrize("package", sorted({path.parent for path in MODULES} - {pathlib.Path()}), ids=str)
 def test_each_folder_says_what_belongs_there_and_what_it_may_import(package):
     text = ast.get_docstring(ast.parse((package / "__init__.py").read_text()))

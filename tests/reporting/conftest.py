@@ -32,3 +32,16 @@ def runs(one_environment, tmp_path):
             else:
                 write_run(tmp_path, [0.4, 0.99], options, "unfinished")
     return tmp_path / "digits"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The directory of a finished run on digits."""
+    import train_cifar
+
+    options = (
+        "--config configs/digits.yaml --model.unit relu-ic-conv --model.depth 8 --train.epochs 3 --train.drops [2]"
+    )
+    out = tmp_path_factory.mktemp("runs")
+    assert train_cifar.main([*options.split(), "--out", str(out)]) == 0
+    return next(out.glob("*/*/result.json")).parent

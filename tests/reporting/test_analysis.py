@@ -162,7 +162,7 @@ def test_images_that_only_bear_the_name_are_of_no_cell_and_are_not_averaged_with
 @pytest.mark.parametrize(
     ("name", "short"),
     [
-        ("/home/me/birds", "birds"),
+        ("/data/birds", "birds"),
         ("./birds/", "birds"),
         ("~/birds of 2024", "birds of 2024"),
         ("arrays/birds.npz", "birds.npz"),

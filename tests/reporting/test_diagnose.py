@@ -20,15 +20,6 @@ from training.data import sources
 from training.devices import environment
 from training.errors import UserError
 
-OPTIONS = "--config configs/digits.yaml --model.unit relu-ic-conv --model.depth 8 --train.epochs 3 --train.drops [2]"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs")
-    assert train_cifar.main([*OPTIONS.split(), "--out", str(out)]) == 0
-    return next(out.glob("*/*/result.json")).parent
-
 
 def test_a_finished_run_is_measured_before_and_after_training(run, capsys):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

@@ -71,7 +71,7 @@ def test_what_the_command_line_sets_beside_the_grid_names_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("name", "called"),
     [
-        ("/home/me/my birds", "my-birds"),
+        ("/data/my birds", "my-birds"),
         ("./birds", "birds"),
         ("~/birds.npz", "birds.npz"),
         ("imagenette/160px-v2", "imagenette_160px-v2"),
