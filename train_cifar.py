@@ -10,8 +10,8 @@ from reporting import summary
 from training import command
 
 
-def main(argv: list[str]) -> int:
-    return command.main(argv, "train_cifar.py", summary.show)
+def main(argv: list[str], run_all: command.Trainer | None = None) -> int:
+    return command.main(argv, "train_cifar.py", summary.show, run_all)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from training import command
 from training.devices import memory
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], run_all: command.Trainer | None = None) -> int:
     memory.one_arena_a_core()
-    return command.main(argv, "train_imagenet.py", summary.show)
+    return command.main(argv, "train_imagenet.py", summary.show, run_all)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,25 @@
 """Kills a run with SIGKILL at random moments and resumes it: it must end as one that was never killed.
 
-python -m benchmarks.kill_and_resume [--kills 20] [--seed 0]
+    python -m benchmarks.kill_and_resume [--kills 20] [--seed 0]
+    python -m benchmarks.kill_and_resume --processes 4 --options "--config configs/digits.yaml --train.threads 1"
 
-Every second kill waits for a checkpoint that is being written and strikes within 5 ms.
+Every second kill waits for a checkpoint that is being written and strikes within 5 ms. Where several processes share a
+grid, one of them is killed at some moment, and started once more: each run must be trained once, and end as in one
+process that had all of them.
 """
 
 import argparse
+import contextlib
 import pathlib
 import random
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +34,9 @@ OPTIONS = "--config configs/digits.yaml --model.unit relu-ic-conv"
 SHORT = f"{OPTIONS} --model.depth 8 --train.epochs 4 --train.drops [3]"
 
 
-def start(out: pathlib.Path, options: str) -> subprocess.Popen:
+def start(out: pathlib.Path, options: str, stdout: Any = subprocess.DEVNULL) -> subprocess.Popen:
     command = [sys.executable, "train_cifar.py", *shlex.split(options), "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
 
 
 def run_directory(out: pathlib.Path, options: str) -> pathlib.Path:
@@ -47,8 +53,13 @@ def finish(out: pathlib.Path, options: str) -> None:
 
 
 def end(out: pathlib.Path):
-    """What must be bit-identical of the one run in `out`: weights, seed states, optimizer; history but for seconds."""
+    """What `end_of` the one run in `out` is."""
     (directory,) = (path.parent for path in out.rglob("config.yaml"))
+    return end_of(directory)
+
+
+def end_of(directory: pathlib.Path):
+    """What must be bit-identical of a run: weights, seed states, optimizer; history but for seconds."""
     record, state = records.read(directory), checkpoint.newest(directory / "checkpoints")
     assert record.status == "finished"
     assert state
@@ -77,12 +88,69 @@ def kill(process: subprocess.Popen, directory: pathlib.Path, moment: float, writ
     return f"checkpoints {', '.join(epochs) or 'none'}{f', while writing {left[0]}' if left else ''}"
 
 
+def share(out: pathlib.Path, options: str, processes: int, moment: float) -> tuple[str, list[str]]:
+    """Trains a grid with several processes, one of which is killed `moment` seconds after a first run has begun.
+
+    Returns:
+        Which run that one had, and the directory of each run as often as a process took it.
+    """
+    with contextlib.ExitStack() as files:
+        said = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(processes + 1)]
+        at_work = [start(out, options, said[number]) for number in range(processes)]
+        while not any(out.rglob("config.yaml")):
+            time.sleep(0.01)
+        time.sleep(moment)
+        held = {path.read_text().split()[1]: path.parent.parent.name for path in out.rglob("lock.holder")}
+        victim = at_work.pop(random.Random(moment).randrange(processes))
+        victim.kill()
+        victim.communicate()
+        at_work.append(start(out, options, said[processes]))
+        for process in at_work:
+            _, error = process.communicate()
+            if process.returncode or error:
+                raise RuntimeError(f"exit code {process.returncode}: {error}")
+        taken = []
+        for file in said:
+            file.seek(0)
+            taken += re.findall(r"^\[\d+/\d+\] (.*)\n(?!finished already)", file.read(), re.MULTILINE)
+    return held.get(str(victim.pid), "none"), [pathlib.Path(path).name for path in taken]
+
+
+def share_and_kill(options: str, processes: int, kills: int, seed: int) -> int:
+    """Shares a grid so many times, with a kill in each, and prints how it went."""
+    moments, folder = random.Random(seed), pathlib.Path(tempfile.mkdtemp())
+    begun = time.monotonic()
+    finish(folder / "whole", options)
+    seconds = (time.monotonic() - begun) / processes
+    whole = {path.parent.name: end_of(path.parent) for path in (folder / "whole").rglob("config.yaml")}
+    well = 0
+    for number in range(1, kills + 1):
+        out = folder / f"shared{number}"
+        lost, taken = share(out, options, processes, moments.uniform(0, seconds))
+        found = {path.parent.name: end_of(path.parent) for path in out.rglob("config.yaml")}
+        identical = found.keys() == whole.keys() and all(same(found[name], whole[name]) for name in whole)
+        once = sorted(taken) == sorted([*whole, *({lost} & whole.keys())])
+        well += identical and once
+        print(
+            f"kill {number}, of a process with {lost}: {'identical' if identical else 'DIFFERENT'}, "
+            f"{'each run trained once' if once else f'TRAINED {sorted(taken)}'}",
+            flush=True,
+        )
+        shutil.rmtree(out)
+    print(f"{well} of {kills} complete, with each run trained once and bit-identical to one process that has all")
+    shutil.rmtree(folder)
+    return int(well != kills)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=setting(20, 2))
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--processes", type=int, default=1, help="that share a grid")
     parser.add_argument("--options", default=setting(OPTIONS, SHORT), help="of train_cifar.py")
     arguments = parser.parse_args()
+    if arguments.processes > 1:
+        return share_and_kill(arguments.options, arguments.processes, arguments.kills, arguments.seed)
     moments = random.Random(arguments.seed)
     folder = pathlib.Path(tempfile.mkdtemp())
     finish(folder / "whole", arguments.options)

@@ -9,16 +9,16 @@ says so. Evaluation and compiling are not counted.
 """
 
 import argparse
-import itertools
+import collections
 import json
 import pathlib
 import statistics
 
 from benchmarks.contenders.speed_keras import least_work
-from benchmarks.table1_slice import UNITS
 from models import cifar_resnet
+from training import cli
 
-IMAGES = 2 * 3 * 200 * 50_000  # data sets, seeds, epochs, training images
+IMAGES = 200 * 50_000  # epochs, training images
 
 
 def show(path: pathlib.Path) -> None:
@@ -29,8 +29,10 @@ def show(path: pathlib.Path) -> None:
         key = record["depth"], record["bottleneck"] == "true", record["unit"]
         rates = [statistics.median(r) for name, r in record["images_per_second"].items() if "-" not in name]
         fastest[key] = max(*rates, fastest.get(key, 0))
+    cells = [run.config.model for run in cli.load(["--config", "configs/table1.yaml"])[0]]
+    counts = collections.Counter((cell.bottleneck, cell.depth, cell.unit) for cell in cells)
     hours = 0.0
-    for bottleneck, depth, unit in itertools.product((False, True), (110, 164), UNITS):
+    for (bottleneck, depth, unit), count in counts.items():
         rate, how = fastest.get((depth, bottleneck, unit)), "measured"
         if rate is None:
             base = next(one for one in ((110, False, unit), (110, False, "relu-ic-conv")) if one in fastest)
@@ -39,7 +41,7 @@ def show(path: pathlib.Path) -> None:
                 for deep, bottle in ((depth, bottleneck), base[:2])
             )
             rate, how = fastest[base] * theirs / ours, f"scaled from ResNet-{base[0]}, {base[2]}"
-        cost = IMAGES / rate / 3600
+        cost = count * IMAGES / rate / 3600
         hours += cost
         print(f"ResNet-{'B-' if bottleneck else ''}{depth:3} {unit:13} {rate:9.1f} images/s, {cost:8.1f} h, {how}")
     print(f"all 32 cells, 3 seeds: {hours:.0f} device hours")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 
 from models.units import UNITS, Ordering
-from training import records
+from training import origin, records
 from training.config import Config, data_path, flatten, network
 from training.errors import UserError
 from training.records import Record
@@ -58,8 +58,8 @@ def setting(record: Record) -> dict[str, Any]:
     """What two runs must share to compare: all but unit, rate, seed and what changes no result."""
     aside = {"model.unit", "model.rate", "seed", *records.NEUTRAL}
     own = {key: value for key, value in record.config.items() if key not in aside}
-    origin = records.ORIGIN | {"images_genuine": True}
-    return own | {key: record.environment.get(key, value) for key, value in origin.items()}
+    began = origin.ORIGIN | {"images_genuine": True}
+    return own | {key: record.environment.get(key, value) for key, value in began.items()}
 
 
 def unit(config: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The state of a run in one file, from which it goes on exactly."""
 
+import functools
 import hashlib
 import io
 import pathlib
@@ -81,15 +82,22 @@ def newest(folder: pathlib.Path) -> State | None:
     for path in _files(folder):
         try:
             state = decode(path.read_bytes())
+        except FileNotFoundError:
+            return newest(folder)  # another process, which trains this run, has newer ones
         except (OSError, ValueError) as error:
             broken.append(f"{path}: expected a checkpoint as it was written, found {error}")
             continue
         for line in broken:
-            print(f"warning: {line}; going on from epoch {state.epochs}", file=sys.stderr)
+            _warn(f"{line}; going on from epoch {state.epochs}")
         return state
     if broken:
         raise UserError(f"{'; '.join(broken)}; `--resume never` starts this run over")
     return None
+
+
+@functools.cache  # a grid looks at each of its runs before it comes to them
+def _warn(line):
+    print(f"warning: {line}", file=sys.stderr)
 
 
 def restore(state: State, model) -> None:

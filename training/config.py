@@ -17,7 +17,8 @@ from models.units import SHORTCUTS, Ordering
 from training.data.known import ILSVRC2012, KNOWN
 from training.errors import UserError, require
 
-NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.tensorboard")  # what changes no result
+# What changes no result, or its last digits alone.
+NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.threads", "train.tensorboard")
 # What differs from the defaults below, for each script (4.2, 4.3).
 DEFAULTS: dict[str, dict[str, Any]] = {
     "train_cifar.py": {},
@@ -129,6 +130,7 @@ class TrainConfig:
         jit_compile: XLA; auto leaves it to Keras
         steps_per_call: steps that one call of the device does, and after which a run looks whether to stop; auto: many
             on a TPU, on one GPU, and on JAX's GPUs, else 1
+        threads: of the CPU, to compute with; null: as many as a run began with, and a new one all that there are
         tensorboard: log for TensorBoard too, into the run directory
     """
 
@@ -141,6 +143,7 @@ class TrainConfig:
     strategy: Literal["auto", "none", "mirrored", "multi_worker", "tpu"] = "none"
     jit_compile: Literal["auto"] | bool = "auto"
     steps_per_call: Literal["auto"] | int = "auto"
+    threads: int | None = None
     tensorboard: bool = False
 
 
@@ -239,6 +242,9 @@ def validate(config: Config) -> None:
     require("train.global_batch_size", batch, batch >= 1, "an integer of at least 1")
     call = train.steps_per_call
     require("train.steps_per_call", call, call == "auto" or call >= 1, "auto or an integer of at least 1")
+    require(
+        "train.threads", train.threads, train.threads is None or train.threads >= 1, "null or an integer of at least 1"
+    )
     rate = train.learning_rate
     require("train.learning_rate", rate, math.isfinite(rate) and rate > 0, "a number above 0")
     rising = all(a < b for a, b in itertools.pairwise([0, *train.drops]))

@@ -1,83 +1,137 @@
-"""Many runs, one after another."""
+"""Many runs, one after another, beside other processes that take those that are free as well."""
 
 import contextlib
 import importlib.util
 import pathlib
 from collections.abc import Callable
 
-from training import checkpoint, records
+from training import checkpoint, origin, records
 from training.config import Run
 from training.data import sources
 from training.data.images import ImageSet
 from training.data.photographs import PhotoSet
 from training.devices import memory, strategy
+from training.devices.strategy import ONE_DEVICE
 from training.errors import UserError, require
 from training.interrupt import Interruption
-from training.lock import Lock
+from training.lock import HeldError, Lock
 from training.run import train
 
-EXIT_CODES = {"finished": 0, "diverged": 3, "interrupted": 130}
+EXIT_CODES = {"finished": 0, "diverged": 3, "left": 130}
 ENDED = ("finished", "diverged")
 
 
 def run_all(runs: list[Run], show: Callable[[list[pathlib.Path]], None]) -> int:
-    """Trains what has no end yet, then shows all the runs.
+    """Trains each run that has no end yet and that no other process has, then shows all of them.
 
     Args:
         runs: the runs, in their order.
         show: is told their directories, also of those that did not finish, where this process is the chief.
 
     Returns:
-        The exit code: 0 all finished, 3 one diverged, 130 interrupted.
+        The exit code: 0 all finished, or others have the rest; 3 one diverged, 130 interrupted.
 
     Raises:
         UserError: before anything is trained, whatever a later run would stumble over; or a record cannot be written.
     """
-    for run in runs:
-        records.check(run)
-        if run.config.train.tensorboard and not importlib.util.find_spec("tensorflow"):
-            raise UserError("train.tensorboard: expected TensorFlow, which writes these logs, found it not installed")
+    statuses = {run.directory: records.check(run) for run in runs}
+    unfinished = [run for run in runs if statuses[run.directory] not in ENDED]
+    if any(run.config.train.tensorboard for run in runs) and not importlib.util.find_spec("tensorflow"):
+        raise UserError("train.tensorboard: expected TensorFlow, which writes these logs, found it not installed")
+    origin.take_threads(unfinished)  # not later: to look at devices ties the backend to its threads
     devices = {run.directory: strategy.start(strategy.choose(run.config.train)) for run in runs}
-    strategy.warn_of_unseen_gpus()  # not before: to look at devices ties TensorFlow to them
-    chief = all(each.chief for each in devices.values())
+    strategy.warn_of_unseen_gpus()
+    team = _team([*devices.values()])
     image_sets = _load_image_sets(runs, devices)
-    with contextlib.ExitStack() as locks, Interruption() as interruption:
-        for run in runs:
-            if chief and records.check(run) not in ENDED:
-                locks.enter_context(Lock(run.directory))
-        statuses = {run.directory: records.check(run) for run in runs}  # again: now no other process can end one
-        states = {run.directory: _state(run) for run in runs if statuses[run.directory] not in ENDED}
-        for run in runs:
-            if states.get(run.directory):
-                records.check_origin(run, image_sets[_image_key(run)].sha256, devices[run.directory].replicas)
-        for each in devices.values():
-            each.wait()  # all workers have read where each run stands
-        for number, run in enumerate(runs, 1):
-            print(f"\n[{number}/{len(runs)}] {run.directory}", flush=True)
-            status = statuses[run.directory]
-            if status in ENDED:
-                print(f"{status} already")
-                continue
-            images, state = image_sets[_image_key(run)], states.pop(run.directory)
-            with memory.traces_freed():
-                result = train(run, images, state, interruption, devices[run.directory])
-            statuses[run.directory] = result["status"]
+    for run in unfinished:
+        if _state(run):
+            origin.check(run, image_sets[_image_key(run)].sha256, devices[run.directory].replicas)
+    team.agree(0)  # all workers have read where each run stands
+    for number, run in enumerate(runs, 1):
+        if run not in unfinished:
+            print(f"\n[{number}/{len(runs)}] {run.directory}\n{statuses[run.directory]} already", flush=True)
+    over = {directory: status for directory, status in statuses.items() if status in ENDED}
+    trained = []
+    with Interruption() as interruption:
+        while not interruption.requested:
+            with contextlib.ExitStack() as lock:
+                number = team.agree(_take(runs, over, lock) if team.chief else 0)
+                if not number:
+                    break
+                run = runs[number - 1]
+                print(f"\n[{number}/{len(runs)}] {run.directory}", flush=True)
+                state = _state(run)
+                team.agree(0)
+                with memory.traces_freed():
+                    result = train(run, image_sets[_image_key(run)], state, interruption, devices[run.directory])
+            trained.append(run)
+            if result["status"] in ENDED:
+                over[run.directory] = result["status"]
             if result["status"] == "diverged":
                 print("the loss is not finite at epoch {epoch}, step {step}".format(**result["diverged_at"]))
-            if interruption.requested:
-                print("interrupted; the same command goes on from the last whole epoch")
-                break
-    if chief:
+    rest = {run.directory: standing(run) for run in runs if team.chief and run.directory not in over}
+    over |= {directory: status for directory, status in rest.items() if status in ENDED}
+    elsewhere = [run for run in unfinished if run.directory in over and run not in trained]
+    held = [status for status in rest.values() if status not in (*ENDED, "left")]
+    left = [*rest.values()].count("left")
+    if interruption.requested and left:
+        print("interrupted; the same command goes on from the last whole epoch")
+    if elsewhere or held or left:
+        print(
+            f"{len(trained)} trained here, {len(elsewhere)} by other processes, {left} left, {len(held)} held by others"
+            f"{': ' * bool(held)}{', '.join(held)}"
+        )
+    if team.chief:
         show([run.directory for run in runs])
-    return max(EXIT_CODES.get(status, EXIT_CODES["interrupted"]) for status in statuses.values())
+    return EXIT_CODES["left"] if left else max((EXIT_CODES[status] for status in over.values()), default=0)
+
+
+def _team(devices):
+    """The devices of the process, whose chief chooses the runs."""
+    team = next((each for each in devices if each.workers > 1), ONE_DEVICE)
+    if any(each.workers != team.workers for each in devices):
+        raise UserError("train.strategy: expected multi_worker for each run of a grid or for none, found both")
+    return team
+
+
+def _take(runs, over, lock):
+    """The number of the first run, from 1, that has no end and that this process now has; 0: there is none."""
+    for number, run in enumerate(runs, 1):
+        if run.directory in over:
+            continue
+        with contextlib.suppress(HeldError):
+            lock.enter_context(Lock(run.directory))
+            status = records.check(run)
+            if status not in ENDED:
+                return number
+            over[run.directory] = status
+            lock.close()
+    return 0
+
+
+def standing(run: Run) -> str:
+    """Where a run stands: its end, "left", or else what the lock says of the process that has it.
+
+    Raises:
+        UserError: its directory cannot be used.
+    """
+    status = records.check(run)
+    if status not in ENDED and (run.checkpoints / "lock").exists():
+        try:
+            with Lock(run.directory):
+                status = records.check(run)
+        except HeldError as error:
+            return str(error)
+    return status if status in ENDED else "left"
 
 
 def _state(run):
     """The checkpoint that the run goes on from; None where it begins."""
     if run.config.resume == "never":
         return None
+    begun = (run.directory / "history.csv").exists() and len(records.read_history(run.directory))  # first: see `train`
     state = checkpoint.newest(run.checkpoints)
-    if state is None and (run.directory / "history.csv").exists() and len(records.read_history(run.directory)):
+    if state is None and begun:
         raise UserError(
             f"{run.checkpoints}: expected the checkpoint of what {run.directory / 'history.csv'} holds, found none; "
             "`--resume never` starts this run over"

@@ -10,6 +10,10 @@ import filelock
 from training.errors import UserError
 
 
+class HeldError(UserError):
+    """Another process has the run."""
+
+
 class Lock:
     """Within it, the run directory is this process' own; the system drops the lock of a process that is dead.
 
@@ -17,7 +21,8 @@ class Lock:
         directory: the run directory; it is made if it is not there.
 
     Raises:
-        UserError: another process holds it; the message has its pid and host. Or it cannot be made.
+        HeldError: another process holds it; the message has its pid and host.
+        UserError: it cannot be made.
     """
 
     def __init__(self, directory: pathlib.Path):
@@ -35,10 +40,7 @@ class Lock:
             holder = "another process"
             with contextlib.suppress(OSError):
                 holder = self._holder.read_text(encoding="utf-8") or holder
-            raise UserError(
-                f"{self._directory}: expected a run that no other process works on, found {holder}; "
-                "wait for it, or end it"
-            ) from error
+            raise HeldError(f"{self._directory} ({holder})") from error
         except OSError as error:
             self._lock.release()
             raise UserError(f"{self._path}: expected a lock that can be had, found {error.strerror}") from error

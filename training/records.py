@@ -1,5 +1,6 @@
 """The run directory: what a run writes down, and how it is read back."""
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -17,7 +18,7 @@ import yaml
 from training import files
 from training.cli import parse
 from training.config import NEUTRAL, Config, Run, defaults, flatten
-from training.devices.environment import environment, kernels
+from training.devices.environment import environment
 from training.errors import UserError
 
 COLUMNS = (
@@ -31,11 +32,6 @@ COLUMNS = (
     "images_per_second",
 )
 TOP_FIVE = ("top5", "val_top5")  # of photographs
-# Of env.json, for all of a run, with what older ones that lack it had: what makes results those of another setting, and
-# what beside it moves their last digits.
-ORIGIN = {"images_sha256": None, "backend": None, "replicas": 1}
-ROUNDING = {"onednn": True}
-VARIABLES = {"backend": "KERAS_BACKEND", "onednn": "TF_ENABLE_ONEDNN_OPTS"}  # of the environment, that decide them
 SEALED = ("config.yaml", "env.json", "history.csv")
 STATUSES = ("finished", "diverged", "interrupted")
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -64,8 +60,9 @@ def check(run: Run) -> str:
 
 
 def _status(run):
+    begun = (run.directory / "history.csv").exists()  # another process writes it after config.yaml
     if not (run.directory / "config.yaml").exists():
-        if (run.directory / "history.csv").exists():
+        if begun:
             raise UserError(f"{run.directory}: expected config.yaml beside history.csv, found none")
         return "new"
     recorded, wanted = read_config(run.directory), flatten(run.config.to_dict())
@@ -105,30 +102,12 @@ def start(
     if first_epoch:
         before = read_environment(run.directory)
         sessions = [*before.pop("earlier_sessions", []), before]
+    (run.directory / "result.json").unlink(missing_ok=True)  # first, for it seals what follows
     files.replace(run.directory / "config.yaml", yaml.safe_dump(run.config.to_dict(), sort_keys=False))
-    (run.directory / "result.json").unlink(missing_ok=True)
     config, default = flatten(run.config.to_dict()), defaults(run.config)
     diff = {key: value for key, value in config.items() if value != default[key]}
     files.replace(run.directory / "diff.yaml", yaml.safe_dump(diff, sort_keys=False))
     files.replace(path, json.dumps(now | {"earlier_sessions": sessions}, indent=2) + "\n")
-
-
-def check_origin(run: Run, images_sha256: str, replicas: int = 1) -> None:
-    """Sees to it that a run that is to go on does so as it began.
-
-    Raises:
-        UserError: it began with other images, on another backend or number of replicas, or with other kernels.
-    """
-    begun = read_environment(run.directory)
-    now = {"images_sha256": images_sha256, "replicas": replicas, **kernels()}
-    for key, older in (ORIGIN | ROUNDING).items():
-        before, found = begun.get(key, older), now.get(key, older)
-        if before != found:
-            remedy = f"{VARIABLES[key]}={before} goes on with it, " if key in VARIABLES else ""
-            raise UserError(
-                f"{run.directory}: expected the {key} that it began with, {before}, found {found}; {remedy}"
-                "`--resume never` starts this run over"
-            )
 
 
 def _columns(config):
@@ -253,13 +232,31 @@ def read_result(directory: pathlib.Path) -> dict[str, Any] | None:
         UserError: it cannot be read, or its checksum is not that of the records.
     """
     path = directory / "result.json"
-    if not path.exists():
+    version = _version(path)
+    if not version:
         return None
+    try:
+        return _read_sealed(path)
+    except UserError:
+        if _version(path) == version:
+            raise
+    return read_result(directory)  # another process went on with the run meanwhile
+
+
+def _version(path):
+    """What differs when another file has taken this place; None: there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
+def _read_sealed(path):
     result = _readable(path, lambda text: dict(json.loads(text)))
     if result.get("status") not in STATUSES:
         raise UserError(f"{path}: expected a status of {', '.join(STATUSES)}, found {result.get('status')}")
     try:
-        seal = _seal(directory, result)
+        seal = _seal(path.parent, result)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected {', '.join(SEALED)} beside it, found {error}") from error
     if result.get("sha256") != seal:
@@ -288,5 +285,5 @@ def read(directory: pathlib.Path) -> Record:
     Raises:
         UserError: a file of it cannot be read, or is not what the run wrote.
     """
-    environment, config = read_environment(directory), read_config(directory)
-    return Record(directory, config, environment, read_history(directory), read_result(directory))
+    result = read_result(directory)  # first, for what it seals stays
+    return Record(directory, read_config(directory), read_environment(directory), read_history(directory), result)

@@ -184,10 +184,7 @@ def train(
         if fault := batches.fault(error):
             raise UserError(fault) from error
         if devices.workers > 1:
-            raise UserError(
-                f"train.strategy: expected all {devices.workers} workers to go on, found one lost: "
-                f"{cluster.lost(error)}; the same commands, of all workers, go on from the last whole epoch"
-            ) from error
+            raise cluster.lost(error) from error
         raise
     if devices.chief:
         export.save(run.checkpoints, model, images.mean, images.class_names)

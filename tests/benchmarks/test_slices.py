@@ -16,31 +16,41 @@ import pytest
 
 import train_cifar
 from benchmarks import table1_slice
-from training import cli, records
+from training import cli, grid, records
+from training.devices import threads
+from training.launch import launcher, local, packing
 
 ROOT = pathlib.Path().absolute()
 OUT = pathlib.Path("out")
-SEED = ["--seed", "0"]
+CELLS = ["--model.depth", "110", "--model.bottleneck", "false", "--model.unit", "relu-ic-conv"]
+SEED = [*CELLS, "--seed", "0"]
+
+
+def directories(keys):
+    return [run.directory for run in cli.load(table1_slice.command_line(OUT, keys))[0]]
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Makes a folder of this name, with the configs and what stands for the trainer, and goes there.
+    """Makes a folder of this name, with the configs and the trainer, and goes there; something stands for workers.
 
     Two cells a seed are left of Table 1.
     """
 
-    def make(name, trainer="tests/benchmarks/slice_trainer.py"):
+    def make(name):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "configs").symlink_to(ROOT / "configs")
-        (folder / "train_cifar.py").symlink_to(ROOT / trainer)
+        (folder / "train_cifar.py").symlink_to(ROOT / "train_cifar.py")
         monkeypatch.chdir(folder)
         return folder
 
-    monkeypatch.setattr(table1_slice, "NETWORKS", [(data, False, 110) for data in ("cifar10", "cifar100")])
-    monkeypatch.setattr(table1_slice, "UNITS", ["relu-ic-conv"])
-    monkeypatch.setattr(table1_slice, "GRACE", 10)
+    def standing(run):
+        return "finished" if packing.progress(run.directory)[0] else "left"
+
+    monkeypatch.setattr(local, "WORKER", [str(ROOT / "tests/benchmarks/slice_trainer.py")])
+    monkeypatch.setattr(grid, "standing", standing)
+    monkeypatch.setattr(local, "GRACE", 10)
     monkeypatch.setenv("EPOCHS", "20000")
     monkeypatch.setenv("WHEN_TOLD", "interrupted")
     return make
@@ -50,7 +60,7 @@ def place(tmp_path, monkeypatch):
 def two(place):
     """Goes to a place, and gives the directories of the cells of seed 0."""
     place("a place")
-    return list(table1_slice.cells(OUT, SEED))
+    return directories(SEED)
 
 
 @pytest.fixture
@@ -59,7 +69,7 @@ def run(monkeypatch):
 
     def run(*options, keys=SEED, until=OUT / "never"):
         clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + 1e6 * until.exists(), sleep=time.sleep)
-        monkeypatch.setattr(table1_slice, "time", clock)
+        monkeypatch.setattr(launcher, "time", clock)
         monkeypatch.setattr(sys, "argv", ["table1_slice", "--minutes", "1", "--out", str(OUT), *options, *keys])
         return table1_slice.main()
 
@@ -99,19 +109,8 @@ def carry(folder):
     shutil.copytree(packed, OUT / packed.name)
 
 
-def test_the_cells_are_those_of_table_1_in_the_order_that_answers_most(monkeypatch):
-    found = []
-
-    def load(options):
-        runs, _ = cli_load(options)
-        found.extend(runs)
-        return runs, options
-
-    cli_load = cli.load
-    monkeypatch.setattr(cli, "load", load)
-    cells = table1_slice.cells(OUT, ["--data.data_dir", "a place"])
-    assert list(cells) == [run.directory for run in found]
-    configs = [run.config for run in found]
+def test_the_cells_are_those_of_table_1_in_the_order_that_answers_most():
+    configs = [run.config for run in cli.load(table1_slice.command_line(OUT, ["--data.data_dir", "a place"]))[0]]
     assert {(config.data.data_dir, config.train.epochs) for config in configs} == {("a place", 200)}
     units = ("baseline", "relu-ic-conv", "ic-conv-relu", "conv-relu-ic")
     assert [
@@ -140,7 +139,7 @@ def test_what_ended_is_not_run_again_and_so_many_run_side_by_side(two, run, monk
     assert run() == 0
     before = [facts(directory) for directory in two]
     monkeypatch.delenv("DIVERGES")
-    assert run("--side_by_side", "2", keys=[]) == 0
+    assert run("--side_by_side", "2", keys=CELLS) == 0
     assert [facts(directory) for directory in two] == before
     everything = [path.parent for path in OUT.glob("*/*/env.json")]
     assert len(everything) == 6
@@ -154,14 +153,14 @@ def test_the_runs_get_their_options_whatever_they_hold_and_the_flags_of_the_user
     keys = [*SEED, "--data.data_dir", "another place"]
     assert run(keys=keys) == 0
     flags = ["--xla_gpu_autotune_level=0", "--xla_gpu_exclude_nondeterministic_ops=true"]
-    for directory, options in table1_slice.cells(OUT, keys).items():
-        assert facts(directory)["options"] == options
+    for directory in directories(keys):
+        assert facts(directory)["options"] == table1_slice.command_line(OUT, keys)
         assert facts(directory)["flags"].split() == flags
 
 
 def test_a_run_that_cannot_go_on_ends_the_slice(two, run, monkeypatch, capfd):
-    monkeypatch.setenv("FAILS", two[0].parent.name)
-    assert run("--side_by_side", "2", keys=[]) == 2
+    monkeypatch.setenv("FAILS", two[0].name)
+    assert run("--side_by_side", "2", keys=CELLS) == 2
     assert f"{two[0]}: exit code 1 no space is left" in capfd.readouterr().err
     assert all(map(is_over, two))
     assert sorted(path.parent for path in OUT.glob("*/*/log.txt")) == sorted(two)
@@ -175,7 +174,7 @@ def test_a_run_that_fails_when_time_is_up_is_told(two, run, monkeypatch, capfd):
 
 
 def test_a_run_that_does_not_end_in_time_is_killed_and_packed(two, place, run, monkeypatch):
-    monkeypatch.setattr(table1_slice, "GRACE", 0.5)
+    monkeypatch.setattr(local, "GRACE", 0.5)
     monkeypatch.setenv("WHEN_TOLD", "nothing")
     here = pathlib.Path.cwd()
     assert run(until=two[0] / "checkpoints" / "epoch-000002.state") == 0
@@ -183,21 +182,21 @@ def test_a_run_that_does_not_end_in_time_is_killed_and_packed(two, place, run, m
     newest = max(two[0].glob("checkpoints/*.state"))
     place("elsewhere")
     carry(here)
-    table1_slice.unpack(OUT)
+    packing.unpack(OUT)
     assert [path.name for path in two[0].glob("checkpoints/*.state")] == [newest.name]
 
 
 def test_no_run_is_left_nor_unpacked_when_another_cannot_be_started(two, run, monkeypatch, capfd):
-    start = table1_slice.start
+    start = local.start
 
-    def first_alone(directory, options):
-        if directory == two[0]:
-            return start(directory, options)
+    def first_alone(arguments, *options):
+        if arguments["directory"] == str(two[0]):
+            return start(arguments, *options)
         while not (two[0] / "history.csv").exists():
             time.sleep(0.01)
         raise OSError("no process is left")
 
-    monkeypatch.setattr(table1_slice, "start", first_alone)
+    monkeypatch.setattr(local, "start", first_alone)
     assert run("--side_by_side", "2") == 2
     assert capfd.readouterr().err.endswith("error: no process is left\n")
     assert is_over(two[0])
@@ -212,19 +211,21 @@ def test_keys_that_the_trainer_has_not_are_refused_before_anything_runs(two, run
     assert not OUT.exists()
 
 
-def test_a_run_of_digits_goes_on_elsewhere(place, run):
-    here = place("a place", "train_cifar.py")
-    keys = [*SEED, "--data.name", "digits", "--model.depth", "8"]
-    directory, options = next(iter(table1_slice.cells(OUT, keys).items()))
+def test_a_run_of_digits_goes_on_elsewhere(place, run, monkeypatch):
+    here = place("a place")
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    keys = [*SEED, "--data.name", "digits", "--model.depth", "8", "--train.threads", str(threads.number())]
+    (directory,) = directories(keys)
     send(signal.SIGTERM, directory / "checkpoints" / "epoch-000002.state")
     assert run(keys=keys) == 130
     begun = records.read(directory)
     assert begun.status == "interrupted"
     place("elsewhere")
     carry(here)
-    table1_slice.unpack(OUT)
+    packing.unpack(OUT)
     send(signal.SIGTERM, directory / "checkpoints" / f"epoch-{len(begun.history) + 1:06d}.state")
-    assert train_cifar.main(options) == 130
+    assert train_cifar.main(table1_slice.command_line(OUT, keys)) == 130
     record = records.read(directory)
     assert record.environment["from_epoch"] == len(begun.history) + 1
     assert record.history.head(len(begun.history)).equals(begun.history)

@@ -15,8 +15,8 @@ from pip._internal.commands import create_command
 
 import train_cifar
 import train_imagenet
-from benchmarks import table1_slice
 from training.config import Config, flatten
+from training.launch import packing
 
 ROOT = pathlib.Path().absolute()
 # Stands for each program, and writes down the words that the shell gives it.
@@ -74,10 +74,12 @@ def understood(monkeypatch, tmp_path, capsys):
             compile(what, "-c", "exec")
             return None
         assert option == "-m"
+        for script in {"train_cifar.py", "train_imagenet.py"} & {*rest}:  # of a launch, which hands on its keys
+            assert not python(rest[rest.index(script) :])
         monkeypatch.setattr(sys, "argv", [what, *rest])
         with monkeypatch.context() as patched, pytest.raises(Parsed):
             patched.setattr(argparse.ArgumentParser, "parse_args", parse_args)
-            patched.setattr(table1_slice, "unpack", stop)  # it has its keys parsed by the training scripts
+            patched.setattr(packing, "unpack", stop)  # it has its keys parsed by the training scripts
             module(what, rest)
         return None
 

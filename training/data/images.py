@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from training.config import DataConfig
+from training.data import pipeline
 from training.data.augmentation import Augmentation
 from training.data.known import KNOWN
 
@@ -159,7 +160,7 @@ class Batches:
             arrays = tf.numpy_function(make, [step], [array.dtype for array in example])
             return tuple(tf.ensure_shape(array, value.shape) for array, value in zip(arrays, example, strict=True))
 
-        return tf.data.Dataset.range(steps.start, steps.stop).map(load).prefetch(tf.data.AUTOTUNE)
+        return pipeline.ahead(tf.data.Dataset.range(steps.start, steps.stop).map(load))
 
 
 class _Tests(keras.utils.PyDataset):

@@ -7,6 +7,7 @@ import sys
 from typing import Any, Protocol
 
 from training.config import DataConfig
+from training.data import pipeline
 from training.data.crops import Crop, central_view
 from training.data.known import ILSVRC2012
 from training.data.prepared import TEST, TRAIN
@@ -14,7 +15,6 @@ from training.data.prepared import TEST, TRAIN
 COUNTS = (1_281_167, 50_000)  # photographs of ILSVRC2012 to train and to test
 ORDERED = None  # instead of an epoch: the order of the files
 AT_A_TIME = 16  # photographs that one thread decodes
-PREFETCHED = 2  # batches
 
 
 class Source(Protocol):
@@ -123,7 +123,7 @@ class PhotoBatches:
             return self._views(TRAIN, number, self.steps_per_epoch, self.batch_size, view)
 
         epochs = tf.data.Dataset.range(first_step // self.steps_per_epoch, last_step // self.steps_per_epoch)
-        return _fast(epochs.flat_map(epoch).map(lambda places, images, labels: (images, labels)))
+        return pipeline.ahead(epochs.flat_map(epoch).map(lambda places, images, labels: (images, labels)))
 
     def validation(self, batch_size: int):
         """The test images, each once, in full batches: images, labels, and weights of mean 1, 0 where a batch is
@@ -136,7 +136,7 @@ class PhotoBatches:
         def weigh(places, images, labels):
             return images, labels, tf.where(places < count, steps * batch_size / count, 0.0)
 
-        return _fast(self._views(TEST, ORDERED, steps, batch_size, _central).map(weigh))
+        return pipeline.ahead(self._views(TEST, ORDERED, steps, batch_size, _central).map(weigh))
 
     def fault(self, error: Exception) -> str | None:
         """The line that says which photograph or file made a stream end with `error`, if one did."""
@@ -215,12 +215,3 @@ class PhotoBatches:
 
 def _central(place, image, size):
     return central_view(image, size)
-
-
-def _fast(dataset):
-    """TensorFlow's own search for the best parallelism has a core wait for up to 1 ms a photograph."""
-    import tensorflow as tf
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.prefetch(PREFETCHED).with_options(options)

@@ -54,6 +54,17 @@ def import_keras() -> None:
                 os.environ["KERAS_HOME"] = home
 
 
+def accelerators() -> list[str]:
+    """The names of the GPUs or TPU cores that this process may compute on; to look ties the backend to them."""
+    import keras
+
+    if keras.backend.backend() == "torch":  # Keras lists none of its devices
+        import torch
+
+        return [f"gpu:{i}" for i in range(torch.cuda.device_count())]
+    return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
+
+
 def onednn() -> bool:
     """Whether TensorFlow computes with its oneDNN kernels, in this process."""
     from tensorflow.python.util import _pywrap_util_port  # TensorFlow has no public way

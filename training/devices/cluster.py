@@ -93,11 +93,15 @@ def _give_up(cluster, seconds):
     os._exit(2)  # the wait itself is deaf to exceptions
 
 
-def lost(error: Exception) -> str:
-    """The addresses of the other workers that an error of TensorFlow names; what it says, if none."""
+def lost(error: Exception) -> UserError:
+    """What to tell of an error that TensorFlow raised where workers compute together: the addresses that it names."""
     cluster = read()
     tasks = {int(task) for task in re.findall(r"/job:worker\S*/task:(\d+)", str(error))} - {cluster.worker}
-    return ", ".join(cluster.addresses[task] for task in sorted(tasks)) or reason(error)
+    found = ", ".join(cluster.addresses[task] for task in sorted(tasks)) or reason(error)
+    return UserError(
+        f"train.strategy: expected all {len(cluster.addresses)} workers to go on, found one lost: {found}; the same "
+        "commands, of all workers, go on from the last whole epoch"
+    )
 
 
 def _answers(address):

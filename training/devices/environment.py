@@ -10,18 +10,23 @@ import sys
 from importlib import metadata
 from typing import Any
 
-from training.devices.backend import onednn
+from training.devices import threads
+from training.devices.backend import accelerators, onednn
 
 TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tensorflow-datasets")
 PACKAGES = ("keras", *TENSORFLOW, "jax", "jaxlib", "torch", "numpy", "scikit-learn")
 
 
 def kernels() -> dict[str, Any]:
-    """The backend of this process, and whether TensorFlow's oneDNN kernels are on, where it is that."""
+    """What computes in this process: the backend, whether TensorFlow's oneDNN kernels are on, threads of the CPU.
+
+    There is no word of oneDNN on other backends, nor of threads where accelerators compute.
+    """
     import keras
 
     backend = keras.backend.backend()
-    return {"backend": backend} | ({"onednn": onednn()} if backend == "tensorflow" else {})
+    found = {"backend": backend} | ({"onednn": onednn()} if backend == "tensorflow" else {})
+    return found if accelerators() else found | {"threads": threads.number()}
 
 
 def environment() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What this package takes from inside Keras, for want of a public way; `test_internals.py` holds each piece."""
+"""What this package takes from inside Keras and JAX, for want of a public way; `test_internals.py` holds each piece."""
 
 
 def hook_updates(optimizer, prepare, update):
@@ -15,6 +15,13 @@ def averages(adam, variable):
     """The two averages that a built `keras.optimizers.Adam` keeps of a variable."""
     index = adam._get_variable_index(variable)
     return adam._momentums[index], adam._velocities[index]
+
+
+def jax_has_begun():
+    """Whether JAX has taken hold of its devices, and so of its threads."""
+    from jax._src import xla_bridge
+
+    return xla_bridge.backends_are_initialized()
 
 
 def build_for_fit(model, batch):

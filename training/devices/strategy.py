@@ -14,6 +14,7 @@ import keras
 
 from training.config import Config, TrainConfig
 from training.devices import cluster, internals
+from training.devices.backend import accelerators
 from training.errors import UserError, reason
 
 MOST_STEPS = 100  # of one call, where `train.steps_per_call` is auto: half a second of a ResNet-110 on a fast GPU
@@ -70,13 +71,21 @@ class Devices:
         parts = dataset.map(split).unbatch().prefetch(local)
         return self.distribution.distribute_datasets_from_function(lambda context: parts)
 
-    def wait(self) -> None:
-        """Until all workers are here."""
-        if self.workers > 1:
-            import tensorflow as tf
+    def agree(self, number: int) -> int:
+        """The chief's number, to all workers, once all are here.
 
-            ones = self.distribution.run(tf.function(lambda: tf.constant(1.0)))
-            float(self.distribution.reduce("SUM", ones, axis=None))
+        Raises:
+            UserError: a worker is lost.
+        """
+        if self.workers == 1:
+            return number
+        import tensorflow as tf
+
+        each = tf.function(lambda: tf.constant(number * self.chief / (self.replicas // self.workers)))
+        try:
+            return round(float(self.distribution.reduce("SUM", self.distribution.run(each), axis=None)))
+        except Exception as error:  # whatever TensorFlow has to say
+            raise cluster.lost(error) from error
 
 
 ONE_DEVICE = Devices()
@@ -100,7 +109,7 @@ def choose(train: TrainConfig) -> str:
                 return start("tpu").strategy
         if len(cluster.read().addresses) > 1:
             return "multi_worker"
-    return "mirrored" if "mirrored" in able and len(_accelerators()) > 1 else "none"
+    return "mirrored" if "mirrored" in able and len(accelerators()) > 1 else "none"
 
 
 @functools.cache
@@ -192,24 +201,16 @@ def steps_per_call(train: TrainConfig, steps_per_epoch: int, devices: Devices) -
         return train.steps_per_call
     backend = keras.backend.backend()
     one = backend == "torch" or (backend == "jax" and train.jit_compile is False) or devices.distribution
-    if devices.strategy != "tpu" and (one or not _accelerators()):
+    if devices.strategy != "tpu" and (one or not accelerators()):
         return 1
     return next(steps for steps in range(MOST_STEPS, 0, -1) if steps_per_epoch % steps == 0)
-
-
-def _accelerators():
-    if keras.backend.backend() == "torch":  # Keras lists none of its devices
-        import torch
-
-        return [f"gpu:{i}" for i in range(torch.cuda.device_count())]
-    return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
 
 
 def _computing():
     """The devices of this process that several replicas would share."""
     if keras.backend.backend() == "torch":
-        return _accelerators() or ["cpu:0"]
-    return _accelerators() or keras.distribution.list_devices()
+        return accelerators() or ["cpu:0"]
+    return accelerators() or keras.distribution.list_devices()
 
 
 def names(devices: Devices) -> str:
@@ -220,7 +221,7 @@ def names(devices: Devices) -> str:
 def warn_of_unseen_gpus() -> None:
     """Says where the driver shows a GPU and the backend has none, which the default environment does not support."""
     shown = len(list(DRIVER.glob("*")))
-    if shown and "CUDA_VISIBLE_DEVICES" not in os.environ and not _accelerators():
+    if shown and "CUDA_VISIBLE_DEVICES" not in os.environ and not accelerators():
         print(
             f"warning: NVIDIA's driver shows {shown} GPU{'s' if shown > 1 else ''}, and {keras.backend.backend()} sees "
             "none and trains on the CPU; `make GPU=1` sets up TensorFlow for them",

@@ -137,7 +137,7 @@ def main(kind, outputs_path):
         folder = pathlib.Path(outputs_path).with_suffix("")
         folder.mkdir()
         export.save(folder, model, images.mean, images.class_names)
-    devices.wait()
+    devices.agree(0)
     np.savez(outputs_path.replace(".npz", f"{devices.worker}.npz"), **outputs)
 
 

@@ -95,7 +95,7 @@ def test_without_fcntl_a_run_has_one_process_too_and_that_of_a_dead_one_is_free(
         "with Lock(directory):\n"
         "    try:\n"
         "        with Lock(directory): print('both')\n"
-        "    except UserError as error: print(f'found pid {os.getpid()} on {os.uname().nodename};' in str(error))\n"
+        "    except UserError as error: print(f'(pid {os.getpid()} on {os.uname().nodename})' in str(error))\n"
         f"    sys.stdout.flush(); os.kill(os.getpid(), {signal.SIGKILL})\n"
     )
     for _ in range(2):

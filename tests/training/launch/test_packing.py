@@ -10,8 +10,8 @@ import zipfile
 
 import pytest
 
-from benchmarks import table1_slice
 from training.errors import UserError
+from training.launch import packing
 
 OUT = pathlib.Path("out")
 RUN, OTHER = OUT / "config" / "run", OUT / "config" / "other"
@@ -53,12 +53,12 @@ def _elsewhere(tmp_path, monkeypatch):
 def test_the_records_that_are_further_stay_or_come_as_one_and_what_they_lack_comes(here, packed):
     write(RUN, MOMENTS[packed], "packed")
     theirs = notes(RUN)
-    table1_slice.pack(OUT)
+    packing.pack(OUT)
     shutil.rmtree(RUN)
     write(RUN, MOMENTS[here], "here")
     shutil.rmtree(RUN / "checkpoints", ignore_errors=True)
     ours = notes(RUN)
-    table1_slice.unpack(OUT)
+    packing.unpack(OUT)
     order = ["none", "part", "1", "1 interrupted", "2", "2 interrupted", "3", "2 diverged"]
     rank = {name: order.index(name.removesuffix(" interrupted")) for name in order}
     assert notes(RUN) == (theirs if rank[packed] > rank[here] else ours)
@@ -96,9 +96,9 @@ def kill_at_each_step(act, monkeypatch):
 
 
 def test_a_kill_while_packing_leaves_something_that_unpacks(tmp_path, monkeypatch):
-    monkeypatch.setattr(table1_slice, "PART", 100)
+    monkeypatch.setattr(packing, "PART", 100)
     write(RUN, (1, None), "before")
-    table1_slice.pack(OUT)
+    packing.pack(OUT)
     shutil.rmtree(RUN)
     write(RUN, (2, None), "now")
 
@@ -107,11 +107,11 @@ def test_a_kill_while_packing_leaves_something_that_unpacks(tmp_path, monkeypatc
         shutil.rmtree(there, ignore_errors=True)
         for folder in OUT.glob("state.*"):
             shutil.copytree(folder, there / "out" / folder.name)
-        table1_slice.unpack(there / "out")
+        packing.unpack(there / "out")
         return tree(there / RUN)
 
     before, now = unpacked(), tree(RUN)
-    for _ in kill_at_each_step(lambda: table1_slice.pack(OUT), monkeypatch):
+    for _ in kill_at_each_step(lambda: packing.pack(OUT), monkeypatch):
         assert unpacked() in (before, now)
     assert unpacked() == now != before
     assert len(list(OUT.glob("state.*"))) == 1
@@ -120,7 +120,7 @@ def test_a_kill_while_packing_leaves_something_that_unpacks(tmp_path, monkeypatc
 @pytest.mark.parametrize("packed", ["2", "2 diverged"])
 def test_what_a_kill_left_half_unpacked_unpacks(packed, monkeypatch):
     write(RUN, MOMENTS[packed], "packed")
-    table1_slice.pack(OUT)
+    packing.pack(OUT)
 
     def unpacked():
         found = tree(RUN)
@@ -130,39 +130,39 @@ def test_what_a_kill_left_half_unpacked_unpacks(packed, monkeypatch):
         return found
 
     unpacked()
-    table1_slice.unpack(OUT)
+    packing.unpack(OUT)
     whole = unpacked()
-    for _ in kill_at_each_step(lambda: table1_slice.unpack(OUT), monkeypatch):
-        table1_slice.unpack(OUT)
+    for _ in kill_at_each_step(lambda: packing.unpack(OUT), monkeypatch):
+        packing.unpack(OUT)
         assert unpacked() == whole
 
 
 def test_what_is_packed_is_in_small_parts_and_of_what_ended_the_records_alone(monkeypatch):
-    monkeypatch.setattr(table1_slice, "PART", 1000)
+    monkeypatch.setattr(packing, "PART", 1000)
     write(RUN, (2, None), "of a run")
     (RUN / "compiled").mkdir()
     (RUN / "compiled" / "program").write_bytes(b"x" * 4000)
     write(OTHER, (2, "finished"), "of a run")
     os.utime(RUN / "history.csv", (0, 0))
     before = tree(OUT)
-    table1_slice.pack(OUT)
+    packing.pack(OUT)
     (folder,) = OUT.glob("state.*")
     assert 1 < len(list(folder.iterdir())) < 9
     assert all(path.stat().st_size <= 1000 for path in folder.iterdir())
     shutil.rmtree(RUN.parent)
-    table1_slice.unpack(OUT)
+    packing.unpack(OUT)
     shutil.rmtree(folder)
     del before[str((OTHER / "checkpoints" / "epoch-000002.state").relative_to("out"))]
     assert tree(OUT) == before
 
 
 def test_a_part_that_is_missing_is_named_and_nothing_is_touched(monkeypatch):
-    monkeypatch.setattr(table1_slice, "PART", 300)
+    monkeypatch.setattr(packing, "PART", 300)
     write(RUN, (2, None), "of a run")
-    table1_slice.pack(OUT)
+    packing.pack(OUT)
     min(OUT.glob("state.*/*")).unlink()
     shutil.rmtree(RUN)
     before = tree(OUT)
     with pytest.raises(UserError, match=r"^out/state\.0001: expected all of its parts, found 002-of-"):
-        table1_slice.unpack(OUT)
+        packing.unpack(OUT)
     assert tree(OUT) == before
