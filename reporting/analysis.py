@@ -107,7 +107,7 @@ def _labels(settings):
 def _device(environment):
     """What seconds depend on, as text."""
     onednn = environment.get("onednn", environment.get("backend") == "tensorflow")
-    return json.dumps([*(environment.get(key) for key in ("backend", "devices", "host_cores")), onednn])
+    return json.dumps([*(environment.get(key) for key in ("backend", "devices", "host_cores", "threads")), onednn])
 
 
 def table(found: list[Record]) -> pandas.DataFrame:

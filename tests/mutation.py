@@ -40,8 +40,8 @@ from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
 PLACES, LEAST, MOST = 11, 4, 12  # one place of so many is broken, and of a module so many at least and at most
 TIMEOUT = 900  # seconds, of the tests of one module
-# The fast tests that hold each module. Those of `UNHELD` start processes: see test_distribute.py.
-UNHELD = {"iclayer/distribute.py"}
+# The fast tests that hold each module. Those of `UNHELD` are held by tests that start processes alone.
+UNHELD = {"iclayer/distribute.py", "training/launch/on_ray.py", "training/launch/worker.py"}
 TESTS = {
     "iclayer/diagnostics.py": "diagnosed_layers diagnostics",
     "iclayer/errors.py": "theory layer",
@@ -76,6 +76,7 @@ TESTS = {
     "training/data/imagefolder.py": "imagefolder folders",
     "training/data/images.py": "images records",
     "training/data/known.py": "archive images",
+    "training/data/pipeline.py": "images",
     "training/data/photographs.py": "photographs imagefolder",
     "training/data/pixels.py": "pixels crops folders",
     "training/data/prepared.py": "prepared splits",
@@ -88,13 +89,20 @@ TESTS = {
     "training/devices/memory.py": "memory train",
     "training/devices/optimizer.py": "optimizer",
     "training/devices/strategy.py": "cluster devices train",
+    "training/devices/threads.py": "threads",
     "training/errors.py": "cluster mistakes diagnose",
     "training/export.py": "export predict",
     "training/files.py": "checkpoint mistakes",
-    "training/grid.py": "config tables mistakes train refused resume",
+    "training/grid.py": "config tables mistakes train refused resume sharing",
     "training/interrupt.py": "resume",
+    "training/launch/jobs.py": "launch view",
+    "training/launch/launcher.py": "launch slices",
+    "training/launch/local.py": "launch slices",
+    "training/launch/packing.py": "packing slices",
+    "training/launch/view.py": "view",
     "training/lock.py": "devices machines refused resume",
     "training/metrics.py": "metrics train",
+    "training/origin.py": "refused threads",
     "training/records.py": "records report train refused resume",
     "training/run.py": "train mistakes refused resume",
 }

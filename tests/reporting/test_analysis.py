@@ -102,10 +102,15 @@ def test_seconds_of_different_devices_are_not_averaged(tmp_path, monkeypatch):
     assert pandas.isna(row["seconds"])
 
 
-def test_runs_that_differ_in_onednn_alone_are_averaged_and_paired_but_their_seconds_are_not(tmp_path, monkeypatch):
-    for seed, onednn in ((0, {"onednn": False}), (1, {"onednn": True}), (2, {})):
+@pytest.mark.parametrize(
+    "kernels", [({"onednn": False}, {"onednn": True}, {}), ({"threads": 1}, {"threads": 2}, {"threads": 2})]
+)
+def test_runs_that_differ_in_kernels_alone_are_averaged_and_paired_but_their_seconds_are_not(
+    kernels, tmp_path, monkeypatch
+):
+    for seed, own in enumerate(kernels):
         for unit, accuracy in (("baseline", 0.9), ("relu-ic-conv", 0.91)):
-            state = {"backend": "tensorflow", "devices": ["cpu:0"]} | (onednn if unit == "baseline" else {})
+            state = {"backend": "tensorflow", "devices": ["cpu:0"]} | (own if unit == "baseline" else {})
             monkeypatch.setattr(records, "environment", lambda state=state: state)
             write_run(tmp_path, rising(accuracy), f"--train.epochs {EPOCHS} --model.unit {unit} --seed {seed}")
     found, _ = analysis.read_runs(tmp_path)
@@ -118,11 +123,11 @@ def test_runs_that_differ_in_onednn_alone_are_averaged_and_paired_but_their_seco
 
 
 def test_table_1_stands_beside_the_papers_with_what_is_missing(tmp_path):
-    cell = "--model.bottleneck true --model.depth 110 --model.unit relu-ic-conv"
+    cell = "--model.bottleneck true --model.depth 110 --model.unit relu-ic-conv --data.name cifar10"
     for seed, last in ((0, 0.93), (1, 0.95)):
-        write_run(tmp_path, [0.5] * 199 + [last], f"{cell} --seed {seed}", name="table1-cifar10")
-    write_run(tmp_path / "short", [0.5, 0.6], f"{cell} --train.epochs 2", name="table1-cifar10")
-    write_run(tmp_path / "part", [0.5], f"{cell} --train.epochs 1 --data.train_examples 9", name="table1-cifar10")
+        write_run(tmp_path, [0.5] * 199 + [last], f"{cell} --seed {seed}", name="table1")
+    write_run(tmp_path / "short", [0.5, 0.6], f"{cell} --seed 0 --train.epochs 2", name="table1")
+    write_run(tmp_path / "part", [0.5], f"{cell} --seed 0 --train.epochs 1 --data.train_examples 9", name="table1")
     found, _ = analysis.read_runs(tmp_path)
     table = analysis.table1(found)
     paper = pandas.read_csv("results/paper_table1.csv")
@@ -149,9 +154,9 @@ def test_table_1_stands_beside_the_papers_with_what_is_missing(tmp_path):
 
 
 def test_images_that_only_bear_the_name_are_of_no_cell_and_are_not_averaged_with_others(tmp_path):
-    options = "--model.depth 110 --model.bottleneck false --model.unit baseline"
-    write_run(tmp_path, rising(0.9), f"{options} --seed 0", name="table1-cifar10")
-    write_run(tmp_path, rising(0.1), f"{options} --seed 1", name="table1-cifar10", images_sha256="1", genuine=False)
+    options = "--model.depth 110 --model.bottleneck false --model.unit baseline --data.name cifar10"
+    write_run(tmp_path, rising(0.9), f"{options} --seed 0", name="table1")
+    write_run(tmp_path, rising(0.1), f"{options} --seed 1", name="table1", images_sha256="1", genuine=False)
     found, _ = analysis.read_runs(tmp_path)
     table1 = analysis.table1(found)
     assert list(table1[table1["n"] > 0]["last"]) == [0.9]
@@ -179,9 +184,9 @@ def test_a_path_is_named_by_its_last_part(name, short):
 
 
 def test_two_paths_with_one_last_part_are_two_settings_and_none_is_a_cell_of_table_1(tmp_path):
-    options = "--model.depth 110 --model.bottleneck false --model.unit baseline --data.name"
+    options = "--seed 0 --model.depth 110 --model.bottleneck false --model.unit baseline --data.name"
     for i, name in enumerate(("/a/cifar10", "/b/cifar10", "cifar10")):
-        write_run(tmp_path / str(i), rising(0.9), f"{options} {name}", name="table1-cifar10", images_sha256=str(i))
+        write_run(tmp_path / str(i), rising(0.9), f"{options} {name}", name="table1", images_sha256=str(i))
     found, _ = analysis.read_runs(tmp_path)
     labels = analysis.by_unit(analysis.table(found))["setting"]
     assert labels.nunique() == 3

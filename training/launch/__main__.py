@@ -11,6 +11,7 @@ one diverged; 130 interrupted.
 
 import argparse
 import math
+import pathlib
 import runpy
 import sys
 
@@ -27,6 +28,9 @@ def main() -> int:
     parser.add_argument("keys", nargs=argparse.REMAINDER, help="its command line")
     options = parser.parse_args()
     require("--per_device", options.per_device, options.per_device >= 1, "an integer of at least 1")
+    known = pathlib.Path(options.script).name in ("train_cifar.py", "train_imagenet.py")
+    known = known and pathlib.Path(options.script).is_file()
+    require("script", options.script, known, "train_cifar.py or train_imagenet.py")
     require("--minutes", options.minutes, options.minutes >= 1, "a number of at least 1")
 
     def run_all(runs, show):

@@ -80,8 +80,8 @@ class Job:
         log = self.run.directory / LOG
         try:
             self.run.directory.mkdir(parents=True, exist_ok=True)
-            log.touch()
-            self._log_start = log.stat().st_size
+            with log.open("a") as file:
+                self._log_start = file.tell()
         except OSError as error:
             self.state, self.why = "failed", f"{log}: expected a file that can be written, found {error.strerror}"
 

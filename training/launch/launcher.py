@@ -65,8 +65,8 @@ def run_all(
     jobs = [Job(run, restarts=RESTARTS if go_on else 0) for run in runs]
     for job in jobs:
         job.look()
+    engine = make_engine(jobs)  # first, for Ray has its own way with signals
     with Interruption() as interruption, View(jobs) as view:
-        engine = make_engine(jobs)
         try:
             looked = time.monotonic()
             while not interruption.requested and time.monotonic() < end:

@@ -21,17 +21,26 @@ print(len(accelerators()))
 """
 SHARED = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # of a GPU, by several runs
 COMPILED = "compiled"  # programs of JAX, by which a run that goes on need not compile, and takes the same kernels
-CRASHES = 3  # of as many runs in a row, after which a place is given up
+CRASHES = 3  # so many runs in a row that crash on a device, and it is given up if there is another one
 
 
 @dataclasses.dataclass(eq=False)
 class Place:
-    """Where one run at a time computes: a GPU, or a share of one or of the CPU's threads."""
+    """Where one run at a time computes: a GPU, or a share of one or of the CPU's threads.
+
+    Attributes:
+        name: of the device.
+        environment: variables of the run's process.
+        threads: of the CPU, that it may have; None: all.
+        crashed: the runs that crashed here since one did not.
+        job: the run that is here.
+        process: its process.
+    """
 
     name: str
     environment: dict[str, str]
     threads: int | None = None
-    crashes: int = 0
+    crashed: set[Job] = dataclasses.field(default_factory=set)
     job: Job | None = None
     process: subprocess.Popen | None = None
 
@@ -87,7 +96,7 @@ class Local:
         self.jobs = jobs
         self.places = find_places(per_device)
         self._command = command
-        self._tried: dict[Job, list[Place]] = {job: [] for job in jobs}
+        self._tried: dict[Job, set[str]] = {job: set() for job in jobs}  # devices on which it crashed
 
     def side_by_side(self) -> int:
         """Runs at a time."""
@@ -103,16 +112,16 @@ class Local:
         """Starts what can start; whether anything is under way."""
         for place in [place for place in self.places if not place.job]:
             for job in self.jobs:
-                if job.state == "waiting" and not (place in self._tried[job] and self._untried(job)):
+                if job.state == "waiting" and not (place.name in self._tried[job] and self._has_another(job)):
                     job.look()
                     if job.state == "waiting":
                         self._start(job, place)
                         break
         return any(place.job for place in self.places)
 
-    def _untried(self, job):
-        """The places on which this run did not crash."""
-        return [place for place in self.places if place not in self._tried[job]]
+    def _has_another(self, job):
+        """Whether there is a device on which this run did not crash."""
+        return any(place.name not in self._tried[job] for place in self.places)
 
     def _start(self, job, place):
         job.begin(place.name)
@@ -130,10 +139,12 @@ class Local:
         place.job = place.process = None
         job.settle(code)
         crashed = job.crashes > crashes or (job.state == "failed" and code != 2)
-        place.crashes = place.crashes + 1 if crashed else 0
-        if crashed:
-            self._tried[job].append(place)
-        if place.crashes >= CRASHES and len(self.places) > 1:
+        if not crashed:
+            place.crashed.clear()
+            return
+        place.crashed.add(job)
+        self._tried[job].add(place.name)
+        if len(place.crashed) == CRASHES and any(other.name != place.name for other in self.places):
             self.places.remove(place)
             print(f"{place.name}: given up, for {CRASHES} runs crashed on it one after another", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import traceback
 from typing import Any
 
@@ -10,6 +11,7 @@ from training.launch import worker
 from training.launch.jobs import GRACE, LOG, RESTARTS, STOPPED, Job
 from training.launch.local import environment
 
+PATIENCE = 10  # seconds, for a cluster to answer
 PASSED_ON = ("KERAS", "TF_", "XLA", "JAX", "PYTHONPATH")  # variables that begin so
 
 
@@ -44,10 +46,13 @@ class Cluster:
             import ray
         except ImportError as error:
             raise UserError("--ray: expected Ray, found it not installed; requirements-ray.txt has it") from error
+        host, _, port = address.removeprefix("ray://").rpartition(":")
         variables = {name: value for name, value in environment().items() if name.startswith(PASSED_ON)}
         try:
+            if host:  # Ray would try for many minutes
+                socket.create_connection((host, int(port)), timeout=PATIENCE).close()
             ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": variables})
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"--ray: expected a cluster at {address}, found none: {error}") from error
         self._ray, self._jobs, self._command = ray, jobs, command
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -13,6 +13,7 @@ from training.launch.jobs import Job, seconds_per_epoch, seconds_to_go
 # In this order runs have rows, where not all find room.
 STYLES = {"failed": "red", "running": "bold", "diverged": "red", "stopped": "", "held": "", "waiting": "dim"}
 STYLES["finished"] = "green"
+STATES = ("finished", "running", "waiting", "stopped", "held", "diverged", "failed")
 COLUMNS = {"epoch": 7, "accuracy": 8, "images/s": 8, "left": 8}  # and their widths
 AROUND = 6  # lines beside the rows and the reasons: summary, header, how many more
 REASONS = 3  # of failures, at most
@@ -63,7 +64,7 @@ class View:
 
     def _summary(self, side_by_side):
         counts = collections.Counter(job.state for job in self._jobs)
-        states = ", ".join(f"{counts[state]} {state}" for state in sorted(counts, key=[*STYLES][::-1].index))
+        states = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
         left = seconds_to_go(self._jobs, side_by_side)
         return f"{len(self._jobs)} runs: {states}" + (f"; {_duration(left)} left" if left else "")
 
@@ -97,7 +98,7 @@ def _says(job):
     if job.state == "waiting":
         return f"waits, for its process died ({job.crashes})"
     found = f", accuracy {progress.accuracy:.4f} after {progress.epochs} epochs" if progress else ""
-    return f"{job.state}{found}{f': {job.why}' * bool(job.why)}"
+    return job.state + (f" by {job.place}" if job.state == "held" else found) + (f": {job.why}" if job.why else "")
 
 
 def _cells(job, per_epoch):
