@@ -9,7 +9,7 @@ SPEED := $(BIN)/python -m benchmarks.training_speed --out $(RESULTS)/training.js
 # Each test process has a core, so more threads would only get in each other's way.
 PYTEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo smoke test coverage test-kernels test-distribute mutation lint docs dist bench clean
+.PHONY: demo smoke test coverage test-kernels test-distribute test-ray mutation lint docs dist bench clean
 .PHONY: $(foreach backend,jax torch,test-$(backend) numbers-$(backend) alone-$(backend))
 
 define set_up
@@ -42,7 +42,7 @@ smoke: $(VENV)/installed
 # Coverage takes a third longer.
 test coverage: $(VENV)/installed
 	@echo "Running the tests, about four minutes on 2 cores, more on older ones ..."
-	$(PYTEST) --nbmake --ignore tests/training/devices/test_distribute.py \
+	$(PYTEST) --nbmake $(addprefix --ignore tests/training/,devices/test_distribute.py launch/test_ray.py) \
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training --cov=reporting)
 
 # oneDNN's kernels are on in `make test`, on x86; users of the layer in a program of their own may have either.
@@ -55,6 +55,12 @@ test-kernels: $(VENV)/installed
 test-distribute: $(VENV)/installed
 	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores, SHORT one ..."
 	$(BIN)/python -m pytest tests/training/devices/test_distribute.py $(if $(SHORT),-m "not slow")
+
+# Into the same environment, for Ray needs little beside what is there.
+test-ray: $(VENV)/installed
+	@echo "Launching runs on Ray, and killing a process and a node, about two minutes on 2 cores ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
+	$(BIN)/python -m pytest tests/training/launch/test_ray.py
 
 # On each backend: its numbers against TensorFlow's, and runs where there is no TensorFlow.
 test-jax test-torch: test-%: numbers-% alone-%
@@ -69,8 +75,9 @@ alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py $(if $(SHORT),tests/models \
 		tests/training/test_train.py -k "test_layer or plain",tests/training/test_resume.py \
+		tests/training/devices/test_threads.py \
 		$(addprefix tests/iclayer/test_,insert.py diagnostics.py keras_contract.py) \
-		-k "test_layer or kills or dense or planted or contract")
+		-k "test_layer or kills or dense or planted or contract or threads")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
 mutation: COPY := build/mutation-$(shell git rev-parse --short HEAD)

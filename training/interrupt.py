@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -39,4 +40,4 @@ class Interruption:
                     os._exit(130)
                 if number[0] in SIGNALS:
                     self.requested = True
-                    os.write(2, b"\nending after this batch; Ctrl-C again ends at once\n")
+                    print("\nending after this batch; Ctrl-C again ends at once", file=sys.stderr, flush=True)

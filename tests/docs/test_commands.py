@@ -130,5 +130,5 @@ def test_each_key_within_a_sentence_is_one():
     keys = flatten(Config().to_dict())
     named = re.findall(r"`--([a-z][\w.]*)(?: [^`]*)?`|`((?:data|model|train)\.\w+)`", text)
     assert len(named) > 20
-    others = {"help", "print_config", "config", "model.keras"}
+    others = {"help", "print_config", "config", "model.keras", "per_device", "minutes", "ray"}
     assert {option or key for option, key in named} - keys.keys() <= others

@@ -37,6 +37,7 @@ class Job:
         crashes: how often its process died.
         why: it failed, on one line.
         overhead: seconds of its process beside its epochs, where it is finished.
+        started: when its last process was, as time.monotonic(); None: this launch has started none.
     """
 
     run: Run
@@ -46,7 +47,7 @@ class Job:
     crashes: int = 0
     why: str = ""
     overhead: float | None = None
-    _begun: float = 0.0
+    started: float | None = None
     _epochs_before: int = 0
     _log_start: int = 0
     _progress: Progress | None = None
@@ -75,7 +76,7 @@ class Job:
     def begin(self, place: str) -> None:
         """A process is about to be started for it."""
         self.state, self.place = "running", place
-        self._begun, before = time.monotonic(), self.progress()
+        self.started, before = time.monotonic(), self.progress()
         self._epochs_before = before.epochs if before else 0
         log = self.run.directory / LOG
         try:
@@ -89,9 +90,9 @@ class Job:
         """That process has ended with this code: it is over, or waits for another one."""
         self.look()
         now = self.progress()
-        if self.state == "finished" and now:
+        if self.state == "finished" and now and self.started:
             epochs = now.seconds * (now.epochs - self._epochs_before)
-            self.overhead = max(0.0, time.monotonic() - self._begun - epochs)
+            self.overhead = max(0.0, time.monotonic() - self.started - epochs)
         if self.state != "waiting" or code == 0:  # 0: another process had it, and has gone
             return
         if code in STOPPED:

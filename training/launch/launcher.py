@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from training import grid
 from training.config import Run
-from training.errors import require
+from training.errors import UserError, require
 from training.interrupt import Interruption
 from training.launch.jobs import GRACE, RESTARTS, Job
 from training.launch.view import View
@@ -47,14 +48,15 @@ def run_all(
         show: is told their directories.
         make_engine: gives what starts these jobs.
         seconds: until what is under way is ended.
-        go_on: whether a run is tried again whose process died, and the others go on where it fails; else all end.
+        go_on: whether a run is tried again whose process died, and the others go on where it fails; else all end. Where
+            two fail in the same words before any has begun, the others would, too, and are left.
 
     Returns:
         The exit code: 0 all finished, others have the rest, or the time is up; 2 one failed, 3 one diverged, 130
         interrupted.
 
     Raises:
-        UserError: a key is none for a launch.
+        UserError: a key is none for a launch, or no run can be trained.
         OSError: no process can be started.
     """
     for run in runs:
@@ -65,13 +67,15 @@ def run_all(
     jobs = [Job(run, restarts=RESTARTS if go_on else 0) for run in runs]
     for job in jobs:
         job.look()
+    if all(job.state == "failed" for job in jobs):
+        raise UserError(jobs[0].why)
     engine = make_engine(jobs)  # first, for Ray has its own way with signals
     with Interruption() as interruption, View(jobs) as view:
         try:
             looked = time.monotonic()
             while not interruption.requested and time.monotonic() < end:
                 engine.settle()
-                if not go_on and any(job.state == "failed" for job in jobs):
+                if _all_fail(jobs) if go_on else any(job.state == "failed" for job in jobs):
                     break
                 busy = engine.start()
                 view.update(engine.side_by_side())
@@ -89,8 +93,15 @@ def run_all(
     for job in jobs:
         if job.state == "failed":
             print(f"{job.run.directory}: {job.why}", file=sys.stderr)
-    states = {job.state for job in jobs}
+    states, in_time = {job.state for job in jobs}, time.monotonic() < end
     show([run.directory for run in runs])
-    in_time = time.monotonic() < end
     codes = [code for state, code in EXIT_CODES.items() if state in states and (in_time or code != 130)]
     return codes[0] if codes else 0
+
+
+def _all_fail(jobs):
+    """Whether several runs of this launch have failed in the same words, and no other way, before any has begun."""
+    started = [job for job in jobs if job.started]
+    reasons = [job.why for job in started if job.state == "failed"]
+    begun = any(job.holder() or job.state in grid.ENDED for job in started)
+    return len(reasons) > 1 and len({*reasons}) == 1 and not begun

@@ -119,6 +119,12 @@ def test_train_examples_takes_the_first_and_the_mean_is_theirs():
         sources.load(DataConfig("digits", train_examples=2000))
 
 
+def test_no_pipeline_has_a_search_to_wait_for_when_it_is_taken_down():
+    batches = Batches(image_set(), 10, 0, CHANGED)
+    for dataset in (batches.stream(0, 5), batches.validation(4)):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_the_stream_gives_the_batches_from_the_first_step_to_the_last():
     batches = Batches(image_set(), 16, 5, CHANGED)
     given = list(batches.stream(2, 8).as_numpy_iterator())

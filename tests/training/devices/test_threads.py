@@ -36,7 +36,8 @@ def run_with(tmp_path, *options):
 def test_a_process_computes_with_as_many_as_it_is_told_from_its_first_step_on():
     done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True)
     assert done.stdout == "3\n"
-    assert "train.threads: expected 3, with which this process computes already, found 2" in done.stderr
+    changes = os.environ.get("KERAS_BACKEND") == "torch"  # at any time
+    assert changes != ("expected 3, with which this process computes already, found 2" in done.stderr)
 
 
 def test_a_run_records_them_and_goes_on_with_as_many(copy, tmp_path):

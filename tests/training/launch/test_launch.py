@@ -90,6 +90,13 @@ def test_what_crashes_is_tried_again_twice_and_a_mistake_is_not(four):
     assert "2 finished, 2 failed" in said.out
 
 
+def test_a_mistake_that_all_share_is_not_made_by_all_of_them(four):
+    code, said, told = four(**{name.removesuffix("-seed0").replace("-", "_"): [2] for name in NAMES})
+    assert code == 2
+    assert begun(told) == NAMES[:2]
+    assert "2 waiting, 2 failed" in said.out
+
+
 def test_a_run_that_diverged_is_one_that_ended(four):
     code, _, told = four(baseline=[3])
     assert code == 3
@@ -183,6 +190,7 @@ def test_what_another_process_lets_go_is_taken_over(four, monkeypatch):
         (["--minutes", "0.5"], [], "--minutes: expected a number of at least 1, found 0.5"),
         ([], ["--train.strategy", "mirrored"], "train.strategy: expected auto or none"),
         ([], ["--resume", "never"], "resume: expected auto"),
+        ([], ["--out", "README.md"], "README.md: Not a directory"),
         ([], ["--model.depth", "9"], "depth=9"),
         ([], ["--model.width", "9"], "model.width"),
     ],
