@@ -22,7 +22,7 @@ from training.errors import exit_codes, require
 def main() -> int:
     parser = argparse.ArgumentParser("python -m training.launch", description=__doc__.splitlines()[0])
     parser.add_argument("--per_device", type=int, default=1, help="runs side by side on a GPU, or on the CPU")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="time, after which all can go on")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="then all end, so that they can go on")
     parser.add_argument("--ray", metavar="ADDRESS", help="of a Ray cluster that runs them, such as auto, or local")
     parser.add_argument("script", help="train_cifar.py or train_imagenet.py")
     parser.add_argument("keys", nargs=argparse.REMAINDER, help="its command line")

@@ -56,8 +56,7 @@ def run_all(
         interrupted.
 
     Raises:
-        UserError: a key is none for a launch, or no run can be trained.
-        OSError: no process can be started.
+        UserError: a key is none for a launch, no run can be trained, or no process can be started.
     """
     for run in runs:
         strategy, resume = run.config.train.strategy, run.config.resume
@@ -87,6 +86,8 @@ def run_all(
                 if not busy and not any(job.state == "waiting" for job in jobs):
                     break
                 time.sleep(0.2)
+        except OSError as error:
+            raise UserError(error) from error
         finally:
             engine.end()
             view.update(engine.side_by_side(), last=True)

@@ -56,7 +56,7 @@ def find_places(per_device: int) -> list[Place]:
     if visible or (visible is None and any(strategy.DRIVER.glob("*"))):
         done = subprocess.run([sys.executable, "-c", PROBE], env=environment(), capture_output=True, text=True)
         if done.returncode:
-            raise UserError(f"expected a backend that lists its GPUs, found {done.stderr.strip().splitlines()[-1:]}")
+            raise UserError(f"CUDA_VISIBLE_DEVICES: expected GPUs that can be listed, found {done.stderr[-500:]}")
         count = int(done.stdout.split()[-1])
     gpus = (visible.split(",") if visible else [str(i) for i in range(count)])[:count]
     if gpus:
@@ -67,9 +67,10 @@ def find_places(per_device: int) -> list[Place]:
 
 
 def environment() -> dict[str, str]:
-    """That of this process, with which another one finds this repository."""
+    """That of this process, with which another one finds this repository and is no worker among several."""
     paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    own = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    return own | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def start(arguments: dict, environ: dict[str, str], path: pathlib.Path) -> subprocess.Popen:
