@@ -76,6 +76,7 @@ class View:
         reasons += [f"and {len(failed) - REASONS} more failed"] if len(failed) > REASONS else []
         room = height - AROUND - sum(-(-len(reason) // width) for reason in reasons)
         chosen = sorted(self._jobs, key=lambda job: [*STYLES].index(job.state))[: max(1, room)]
+        names = width - sum(COLUMNS.values()) - 2 * len(COLUMNS) - 1  # each column has a space on either side
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), show_edge=False)
         table.add_column("run", no_wrap=True, ratio=1)
         for column, size in COLUMNS.items():
@@ -83,7 +84,7 @@ class View:
         per_epoch = seconds_per_epoch(self._jobs)
         for job in self._jobs:
             if job in chosen:
-                name = job.name[-(width - sum(COLUMNS.values()) - len(COLUMNS)) :]  # unit and seed stand at its end
+                name = job.name[-names:]  # unit and seed stand at its end
                 table.add_row(name, *_cells(job, per_epoch.get(job)), style=STYLES[job.state])
         more = [f"and {len(self._jobs) - len(chosen)} more"] if len(chosen) < len(self._jobs) else []
         return rich.console.Group(self._summary(side_by_side), table, *more, *reasons)

@@ -46,7 +46,10 @@ signal.signal(signal.SIGTERM, lambda *_: end(130))
 threading.Thread(target=end_with_parent, daemon=True).start()
 tell(begun=number, gpu=os.environ.get("CUDA_VISIBLE_DEVICES"), threads=arguments["threads"])
 if fate == "bad gpu":
-    fate = 1 if os.environ["CUDA_VISIBLE_DEVICES"] == "7" else 0
+    if os.environ["CUDA_VISIBLE_DEVICES"] == "7":
+        end(1)
+    time.sleep(2)  # while the others crash
+    fate = 0
 if fate == "wait":
     time.sleep(100)
 time.sleep(0.05)

@@ -61,6 +61,14 @@ def test_the_picture_fits_and_tells_the_runs_apart(count, width, tmp_path):
     assert (f"and {count - len(rows)} more" in lines) == (len(rows) < count)
 
 
+def test_of_a_long_name_the_end_is_shown_which_tells_it_from_others(tmp_path):
+    console = rich.console.Console(file=io.StringIO(), force_terminal=True, width=60, height=30, color_system=None)
+    listed = jobs_of_table_1(tmp_path, 2)
+    console.print(view.View(listed, console)._picture(2))
+    for one in listed:
+        assert f"{one.name[-20:]} " in console.file.getvalue()
+
+
 def test_lines_come_where_something_happens_and_else_now_and_then(tmp_path, monkeypatch):
     console = rich.console.Console(file=io.StringIO(), width=80)
     (first, second) = jobs_of_table_1(tmp_path, 2)
