@@ -78,28 +78,27 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(digits, tmp_path, monk
 
 
 def test_whatever_a_run_leaves_was_on_the_disk_before_it_had_its_name(train, monkeypatch):
-    synced, renamed, folders = set(), [], []
+    synced, events = set(), []
     fsync, replace = os.fsync, pathlib.Path.replace
 
     def sync(number):
         fsync(number)
         synced.add(os.fstat(number).st_ino)
-        folders.append(os.fstat(number).st_ino)
+        events.append(os.fstat(number).st_ino)
 
     def rename(path, target):
         assert path.stat().st_ino in synced, target
-        renamed.append(pathlib.Path(target))
+        events.append(pathlib.Path(target))
         return replace(path, target)
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(pathlib.Path, "replace", rename)
     assert train("--train.epochs 1 --train.drops []")[0] == 0
-    names = [path.name for path in renamed]
+    names = [getattr(event, "name", event) for event in events]
     assert {"config.yaml", "env.json", "history.csv", "epoch-000001.state", "model.keras", "result.json"} <= {*names}
-    assert names.index("model.keras") < names.index("result.json")
-    assert folders[-1] == train.runs.stat().st_ino  # the curves' folder; each rename is followed by its own
-    model, result = (next(path for path in renamed if path.name == name) for name in ("model.keras", "result.json"))
-    assert folders.index(model.parent.stat().st_ino) < folders.index(result.stat().st_ino)
+    assert events[-1] == train.runs.stat().st_ino  # the curves' folder; each rename is followed by its own
+    model = names.index("model.keras")
+    assert events[model].parent.stat().st_ino in events[model : names.index("result.json")]
 
 
 def test_a_folder_that_cannot_be_opened_hinders_nothing(tmp_path, monkeypatch):
