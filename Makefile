@@ -5,7 +5,9 @@ VENV := .venv$(if $(GPU),-cuda)
 BIN := $(VENV)/bin
 SHORT := $(filter short,$(BENCH))
 RESULTS := $(if $(SHORT),build/bench,benchmarks/results)
-SPEED := $(BIN)/python -m benchmarks.training_speed --out $(RESULTS)/training.jsonl --torch_python .venv-torch/bin/python --contenders
+OTHERS := $(if $(SHORT),$(patsubst .venv-%/installed,%,$(wildcard .venv-jax/installed .venv-torch/installed)),jax torch)
+speed = $(1)/bin/python -m benchmarks.training_speed --out $(RESULTS)/training.jsonl --torch_python .venv-torch/bin/python --contenders
+SPEED := $(call speed,$(VENV))
 # Each test process has a core, so more threads would only get in each other's way.
 PYTEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -37,7 +39,7 @@ demo: $(VENV)/installed
 smoke: $(VENV)/installed
 	@echo "Training one unit on handwritten digits and testing the layer, about a minute on 2 cores ..."
 	$(BIN)/python train_cifar.py --config configs/digits.yaml --model.unit relu-ic-conv
-	$(PYTEST) tests/iclayer/test_layer.py tests/iclayer/test_fused.py
+	$(PYTEST) tests/iclayer/test_layer.py tests/iclayer/fused
 
 # Coverage takes a third longer.
 test coverage: $(VENV)/installed
@@ -48,8 +50,8 @@ test coverage: $(VENV)/installed
 # oneDNN's kernels are on in `make test`, on x86; users of the layer in a program of their own may have either.
 test-kernels: $(VENV)/installed
 	@echo "Testing all that touches kernels without oneDNN and with it, about two minutes on 2 cores ..."
-	for onednn in 0 1; do TF_ENABLE_ONEDNN_OPTS=$$onednn $(PYTEST) tests/models $(addprefix tests/iclayer/test_, \
-		layer.py fused.py diagnostics.py insert.py) -k "not other_families" || exit 1; done
+	for onednn in 0 1; do TF_ENABLE_ONEDNN_OPTS=$$onednn $(PYTEST) tests/models tests/iclayer/fused $(addprefix tests/iclayer/test_, \
+		layer.py diagnostics.py insert.py) -k "not other_families" || exit 1; done
 
 # SHORT=1, here and below, leaves out what kills runs, and more that takes long.
 test-distribute: $(VENV)/installed
@@ -73,11 +75,11 @@ numbers-jax numbers-torch: numbers-%: $(VENV)/installed .venv-%/installed
 
 alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py $(if $(SHORT),tests/models \
+	KERAS_BACKEND=$* OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py tests/iclayer/fused $(if $(SHORT),tests/models \
 		tests/training/test_train.py -k "test_layer or plain",tests/training/test_resume.py \
 		tests/training/devices/test_threads.py \
 		$(addprefix tests/iclayer/test_,insert.py diagnostics.py keras_contract.py) \
-		-k "test_layer or kills or dense or planted or contract or threads")
+		-k "test_layer or fused or kills or dense or planted or contract or threads")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
 mutation: COPY := build/mutation-$(shell git rev-parse --short HEAD)
@@ -105,8 +107,8 @@ dist: .venv-docs/installed
 	.venv-docs/bin/twine check --strict dist/*
 
 # DATA_DIR: of the prepared imagenet2012; without it the photographs are scikit-learn's.
-# BENCH=short: each benchmark on small settings, to see that all run; PyTorch only where .venv-torch is there already.
-bench: $(VENV)/installed $(if $(SHORT),,.venv-torch/installed)
+# BENCH=short: each benchmark on small settings, to see that all run; JAX and PyTorch only where they are there already.
+bench: $(VENV)/installed $(OTHERS:%=.venv-%/installed)
 	@echo "Measuring into $(RESULTS), about $(if $(SHORT),two,40) minutes; leave the machine alone ..."
 	mkdir -p $(RESULTS)
 	$(BIN)/python -m benchmarks.checkpoint_cost
@@ -115,10 +117,14 @@ bench: $(VENV)/installed $(if $(SHORT),,.venv-torch/installed)
 	rm -f $(RESULTS)/layers.jsonl $(RESULTS)/training.jsonl
 	for onednn in 0 1; do \
 		TF_ENABLE_ONEDNN_OPTS=$$onednn $(BIN)/python -m benchmarks.layer_speed --out $(RESULTS)/layers.jsonl || exit 1; done
+	for backend in $(OTHERS); do \
+		KERAS_BACKEND=$$backend .venv-$$backend/bin/python -m benchmarks.layer_speed --out $(RESULTS)/layers.jsonl || exit 1; done
 	$(BIN)/python -m benchmarks.whitening --out $(RESULTS)
 ifdef SHORT
 	$(SPEED) tensorflow --start_up
 	$(SPEED) tensorflow:off stock baseline floor xla calls-of-10 $(if $(wildcard .venv-torch/installed),torch-eager)
+	for backend in $(OTHERS); do \
+		$(call speed,.venv-$$backend) $$backend stock@$$backend baseline@$$backend || exit 1; done
 	$(BIN)/python -m benchmarks.kill_and_resume
 else
 	$(SPEED) tensorflow stock --depth 110 --start_up
@@ -133,6 +139,8 @@ else
 	$(SPEED) tensorflow stock baseline --depth 20 --steps 5 --batch 256
 	$(SPEED) tensorflow stock baseline torch-eager --depth 20 --steps 10 --threads 1
 	$(SPEED) tensorflow xla calls-of-10 --depth 20 --steps 20
+	$(call speed,.venv-jax) jax stock@jax baseline@jax --depth 20 --steps 20 --rounds 7
+	$(call speed,.venv-torch) torch stock@torch baseline@torch torch-eager --depth 20 --steps 20 --rounds 7
 endif
 	$(BIN)/python -m benchmarks.table $(RESULTS)
 

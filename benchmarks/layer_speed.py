@@ -1,9 +1,10 @@
-"""Time of IC, forward and backward, against Keras' BatchNormalization and Dropout, on TensorFlow.
+"""Time of IC, forward and backward, against Keras' BatchNormalization and Dropout on the backend of KERAS_BACKEND.
 
     python -m benchmarks.layer_speed [--out FILE.jsonl] [--precision mixed_bfloat16] [--rounds 25]
 
 Ten layers in a row, in turns; milliseconds of one, median over the rounds (least, greatest), and the stock layers' time
-over each in the same round. --out adds them to a file, one JSON object a line.
+over each in the same round. JAX compiles all ten; on PyTorch its own layers take part. --out adds what was measured to
+a file, one JSON object a line.
 """
 
 import argparse
@@ -17,7 +18,6 @@ from training.devices.backend import import_keras
 import_keras()
 
 import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
 
 import iclayer  # noqa: E402
 from benchmarks import machine  # noqa: E402
@@ -37,12 +37,10 @@ CONTENDERS = {
 }
 
 
-def timer(layers, shape):
-    """A function that does both passes and gives the milliseconds of one layer, called twice already."""
-    for layer in layers:
-        layer.build(shape)
+def on_tensorflow(layers, x, gradient):
+    import tensorflow as tf
+
     variables = [variable.value for layer in layers for variable in layer.trainable_variables]
-    x, gradient = (tf.cast(tf.random.normal(shape), layers[0].compute_dtype) for _ in range(2))
 
     @tf.function(autograph=False)
     def run():
@@ -53,14 +51,76 @@ def timer(layers, shape):
                 y = layer(y, training=True)
         return [tf.reduce_sum(part) for part in tape.gradient(y, [x, *variables], gradient)]
 
+    return lambda: run()[0].numpy()
+
+
+def on_jax(layers, x, gradient):
+    import jax
+
+    def outputs(x, trained, others):
+        others = list(others)
+        for index in REPEATS * [*range(len(layers))]:
+            x, others[index] = layers[index].stateless_call(trained[index], others[index], x, training=True)
+        return x, others
+
+    @jax.jit
+    def run(trained, others):
+        _, backward, others = jax.vjp(lambda x, trained: outputs(x, trained, others), x, trained, has_aux=True)
+        return [part.sum() for part in jax.tree.leaves(backward(gradient))], others
+
+    trained, others = (
+        [[variable.value for variable in getattr(layer, kind)] for layer in layers]
+        for kind in ("trainable_variables", "non_trainable_variables")
+    )
+    return lambda: jax.block_until_ready(run(trained, others))
+
+
+def on_torch(layers, x, gradient):
+    x.requires_grad_()
+
+    def run():
+        y = x
+        for layer in REPEATS * layers:
+            y = layer(y, training=True)
+        y.backward(gradient)
+        return x.grad.sum().item()
+
+    return run
+
+
+def native(shape):
+    """PyTorch's own layers, called as Keras' are."""
+    import torch
+
+    layers = torch.nn.Sequential(torch.nn.BatchNorm2d(shape[-1], 1e-3, 0.01), torch.nn.Dropout(0.05))
+    return [lambda x, training: layers(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)]
+
+
+def timer(layers, shape):
+    """A function that does both passes and gives the milliseconds of one layer, called twice already."""
+    dtype = keras.config.dtype_policy().compute_dtype
+    x, gradient = (keras.ops.cast(keras.random.normal(shape, seed=seed), dtype) for seed in range(2))
+    run = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}[keras.backend.backend()](layers, x, gradient)
+
     def milliseconds():
         begun = time.perf_counter()
-        run()[0].numpy()
+        run()
         return (time.perf_counter() - begun) / REPEATS * 1000
 
     for _ in range(2):
         milliseconds()
     return milliseconds
+
+
+def timers(shape):
+    """Of all contenders."""
+    contenders = {name: make() for name, make in CONTENDERS.items()}
+    for layers in contenders.values():
+        for layer in layers:
+            layer.build(shape)
+    if keras.backend.backend() == "torch":
+        contenders["PyTorch without Keras"] = native(shape)
+    return {name: timer(layers, shape) for name, layers in contenders.items()}
 
 
 def main() -> None:
@@ -72,7 +132,7 @@ def main() -> None:
     keras.config.set_dtype_policy(arguments.precision)
     found, ratios = {}, []
     for shape in SHAPES:
-        times = in_turns({name: timer(make(), shape) for name, make in CONTENDERS.items()}, arguments.rounds)
+        times = in_turns(timers(shape), arguments.rounds)
         print(f"{shape}, {arguments.precision}: ms, median (least, greatest)")
         for name, values in times.items():
             print(f"{name:20} {spread(values, 3)}, {ratio(times['stock'], values):.2f}x")
@@ -80,7 +140,7 @@ def main() -> None:
         found[str(shape)] = times
     print(f"IC, geometric mean: {math.prod(ratios) ** (1 / len(ratios)):.2f}x, least {min(ratios):.2f}x")
     if arguments.out:
-        kept = ("commit", "dirty", "packages", "onednn")
+        kept = ("backend", "commit", "dirty", "packages", "onednn")
         facts = machine.describe() | {key: value for key, value in environment.environment().items() if key in kept}
         with arguments.out.open("a") as file:
             file.write(json.dumps({"machine": facts, "milliseconds": found}) + "\n")

@@ -12,13 +12,15 @@ from tabulate import tabulate
 from benchmarks import measure
 from benchmarks.measure import spread
 
-NAMES = {"tensorflow": "this repository", "stock": "stock Keras layers", "floor": "without normalization and dropout"}
+NAMES = {"stock": "stock Keras layers", "floor": "without normalization and dropout"}
+NAMES |= dict.fromkeys(("tensorflow", "jax", "torch"), "this repository")
 NAMES |= {"baseline": "this repository, `baseline`", "xla": "this repository, XLA"}
 NAMES |= {"calls-of-10": "this repository, 10 steps a call"}
 NAMES |= {"pipeline": "this repository, from TFRecords", "folder": "this repository, from a folder"}
 NAMES |= {"decoding": "TensorFlow's decoding alone"}
 NAMES |= {"decoding and resizing": "TensorFlow's decoding and resizing", "Pillow": "Pillow's decoding and resizing"}
-NAMES |= {"torch-eager": "PyTorch", "torch-compile": "PyTorch, torch.compile"}
+NAMES |= {"torch-eager": "PyTorch without Keras", "torch-compile": "PyTorch without Keras, torch.compile"}
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
 def table(rows: list[list[str]], header: tuple[str, ...]) -> str:
@@ -40,14 +42,15 @@ def network(record: dict) -> str:
 
 
 def called(name: str) -> str:
-    """A contender, without the state of oneDNN that was asked for."""
-    kind = name.partition(":")[0]
+    """A contender, without the backend and the state of oneDNN that were asked for."""
+    kind = name.partition(":")[0].partition("@")[0]
     return NAMES.get(kind, kind)
 
 
-def state(onednn: bool | None) -> str:
-    """Of TensorFlow's oneDNN kernels; None where there is no TensorFlow."""
-    return "-" if onednn is None else "on" if onednn else "off"
+def backend(facts: dict) -> str:
+    """What computed, and whether without oneDNN's kernels where it can have them."""
+    name = BACKENDS[facts["backend"]]
+    return f"{name}, oneDNN off" if facts.get("onednn") is False else name
 
 
 def on(records: list[dict]) -> str:
@@ -68,9 +71,9 @@ def training(records: list[dict]) -> str:
         for name, values in record.get("images_per_second", {}).items():
             memory = f"{record['peak_mib'][name]:.0f}"
             ours = ratio(record["images_per_second"][first], values)
-            onednn = state(record["facts"][name].get("onednn"))
-            rows.append([network(record), called(name), onednn, spread(values, 0), ours, memory])
-    return on(records) + table(rows, ("network", "training", "oneDNN", "images/s", "ours over it", "peak MiB"))
+            on_it = backend(record["facts"][name])
+            rows.append([network(record), called(name), on_it, spread(values, 0), ours, memory])
+    return on(records) + table(rows, ("network", "training", "backend", "images/s", "ours over it", "peak MiB"))
 
 
 def start_up(records: list[dict]) -> str:
@@ -87,12 +90,12 @@ def start_up(records: list[dict]) -> str:
 def layers(records: list[dict]) -> str:
     """Milliseconds of a layer, forward and backward."""
     rows = [
-        [shape, name, state(record["machine"]["onednn"]), spread(values, 2), ratio(found["stock"], values)]
+        [shape, name, backend(record["machine"]), spread(values, 2), ratio(found["stock"], values)]
         for record in records
         for shape, found in record["milliseconds"].items()
         for name, values in found.items()
     ]
-    return on(records) + table(rows, ("shape", "layer", "oneDNN", "ms", "times as fast as stock"))
+    return on(records) + table(rows, ("shape", "layer", "backend", "ms", "times as fast as stock"))
 
 
 def photographs(record: dict) -> str:

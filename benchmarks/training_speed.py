@@ -3,7 +3,8 @@
     python -m benchmarks.training_speed --contenders jax torch-eager torch-compile [--depth 110] [--unit baseline] ...
 
 A contender is a Keras backend (tensorflow, jax, torch: the training of train_cifar.py, its batches included), a way of
-speed_keras.py on TensorFlow, or one of speed_torch.py behind `torch-`; `jax*3` is three of them side by side.
+speed_keras.py (`stock` on TensorFlow, `stock@jax` on another backend), or one of speed_torch.py behind `torch-`;
+`jax*3` is three of them side by side.
 `tensorflow:on` and `:off` have oneDNN's kernels on and off; without it each has what its user gets. All are started
 first, then each trains in its turn; shown are the median over the rounds, the least and the greatest, and the
 most memory held. --start_up measures something else: the seconds from the start of a contender, alone, to the end of
@@ -37,7 +38,8 @@ class Contender:
         named, _, copies = name.partition("*")
         kind, _, onednn = named.partition(":")
         peer = kind.startswith("torch-")
-        backend, way = ("torch", kind[6:]) if peer else ("tensorflow", kind) if kind in WAYS else (kind, "")
+        way, _, backend = kind.partition("@")
+        backend, way = ("torch", kind[6:]) if peer else (backend or "tensorflow", way) if way in WAYS else (way, "")
         python, module = (arguments.torch_python, "speed_torch") if peer else (sys.executable, "speed_keras")
         wanted = {
             key: getattr(arguments, key) for key in ("depth", "bottleneck", "unit", "precision", "batch", "steps")

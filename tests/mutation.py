@@ -40,13 +40,17 @@ from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
 PLACES, LEAST, MOST = 11, 4, 12  # one place of so many is broken, and of a module so many at least and at most
 TIMEOUT = 900  # seconds, of the tests of one module
-# The fast tests that hold each module. Those of `UNHELD` are held by tests that start processes alone.
-UNHELD = {"iclayer/distribute.py", "training/launch/on_ray.py", "training/launch/worker.py"}
+# The fast tests that hold each module. Only tests that start processes, or of another backend, hold those of `UNHELD`.
+UNHELD = {
+    *("iclayer/distribute.py", "iclayer/fused/jax.py", "iclayer/fused/torch.py"),
+    *("training/launch/on_ray.py", "training/launch/worker.py"),
+}
 TESTS = {
     "iclayer/diagnostics.py": "diagnosed_layers diagnostics",
     "iclayer/errors.py": "theory layer",
     "iclayer/figure.py": "figure",
-    "iclayer/fused.py": "fused layer",
+    "iclayer/fused/masks.py": "contract",
+    "iclayer/fused/tensorflow.py": "contract tensorflow",
     "iclayer/insert.py": "insert_state insert",
     "iclayer/internals.py": "keras_contract diagnostics insert",
     "iclayer/layer.py": "layer",

@@ -26,7 +26,7 @@ del sys.argv[1:3]
 if turns.options().way == "ceilings":
     turns.ready(copy_bytes_per_second=1, matrix_flops_per_second=1)
 else:
-    turns.ready(parameters=7, flops=64, bytes=0)
+    turns.ready(parameters=7, flops=64, bytes=0, backend="torch")
     turns.take(lambda: None)
 """
 

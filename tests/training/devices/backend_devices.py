@@ -1,4 +1,5 @@
-"""One device and two, one step a call and two, on JAX: losses, final variables, and what dropout leaves on each device.
+"""One device and two, one step a call and two, on JAX: losses, final variables, what dropout leaves on each device, and
+IC's compiled program.
 
 All in float64: the order in which float32 is summed differs from one compilation to the next, and on some processors
 eight steps make 2e-4 of it.
@@ -25,16 +26,20 @@ WAYS = {
 }
 
 
-def left_by_dropout():
-    """The parts that two devices have of a batch of ones after dropout."""
-    strategy.distribute(strategy.start("mirrored"))
-    layer = iclayer.IC(0.5, normalization="none", seed=0)
-    layer.build((2, 1000))
-    layout = keras.distribution.distribution().get_data_layout((2, 1000))
-    ones = keras.distribution.distribute_tensor(np.ones((2, 1000), "float32"), layout)
-    states = [variable.value for variable in layer.non_trainable_variables]
-    out, _ = jax.jit(lambda x: layer.stateless_call([], states, x, training=True))(ones)
-    return [np.asarray(part.data) for part in out.addressable_shards]
+def on_two_devices(layer, x):
+    """The parts that the devices have of the slope of half the squared outputs by `x`, and its compiled program."""
+    layer.build(x.shape)
+    x = keras.distribution.distribute_tensor(x, keras.distribution.distribution().get_data_layout(x.shape))
+    trained, others = (
+        [variable.value for variable in variables]
+        for variables in (layer.trainable_variables, layer.non_trainable_variables)
+    )
+
+    def half_the_square(x):
+        return (layer.stateless_call(trained, others, x, training=True)[0] ** 2).sum() / 2
+
+    slope = jax.jit(jax.grad(half_the_square))
+    return [np.asarray(part.data) for part in slope(x).addressable_shards], slope.lower(x).compile().as_text()
 
 
 def flat(variables):
@@ -53,7 +58,11 @@ def main(_, outputs_path):
     for kind, wanted in (("weights", True), ("statistics", False)):
         pairs = zip(model.weights, first.values(), strict=True)
         outputs[f"first {kind}"] = flat([value for weight, value in pairs if weight.trainable == wanted])
-    outputs["left by dropout"] = left_by_dropout()
+    x = np.ones((2, 1000), "float32")
+    outputs["left on one device"] = iclayer.IC(0.5, normalization="none", seed=0)(x, training=True)
+    strategy.distribute(strategy.start("mirrored"))
+    outputs["left on two"], _ = on_two_devices(iclayer.IC(0.5, normalization="none", seed=0), x)
+    _, outputs["program"] = on_two_devices(iclayer.IC(0.5, seed=0), x)
     np.savez(outputs_path, **outputs)
 
 

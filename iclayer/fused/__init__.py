@@ -1,0 +1,57 @@
+"""Batch normalization and dropout that train with the fastest kernels of the backend, in a file of its name.
+
+Here is decided what they are taken for; all else is Keras' own. What a mask is a function of stands in `masks`. A
+backend's package is imported by its own file alone, which imports nothing of this package but `masks`.
+"""
+
+import importlib
+from typing import Any
+
+import keras
+
+from iclayer import internals
+
+_backend = keras.backend.backend()
+_fast = _backend in ("tensorflow", "jax", "torch")
+kernels: Any = importlib.import_module(f"{__name__}.{_backend}") if _fast else None
+
+
+@keras.saving.register_keras_serializable(package="iclayer")
+class BatchNormalization(internals.BatchNormalization):
+    """`keras.layers.BatchNormalization`, with the backend's fused kernel in training where it has one and that fits.
+
+    It fits channels_last inputs of rank 2 or more, of at most 32 bits, without a mask, and variables of float32; else
+    this is Keras' own path. Both give the same outputs, gradients and moving statistics but for rounding: the moving
+    variance is the batch's divided by n, as Keras has it, where the kernels divide by n - 1.
+
+    A batch without elements, or with none that is not masked, leaves the moving statistics as they are, on every
+    backend, where Keras' layer makes them NaN, or moves them to 0.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        last = self.axis in (-1, len(inputs.shape) - 1)
+        narrow = keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
+        single = self.variable_dtype == "float32"
+        plain = mask is None and self.by_its_batch
+        training = training and self.trainable and 0 not in tuple(inputs.shape)
+        if not (training and last and narrow and single and plain and hasattr(kernels, "normalize")):
+            return super().call(inputs, training=training, mask=mask)
+        moving = (self.moving_mean, self.moving_variance)
+        outputs, *moved = kernels.normalize(inputs, self.gamma, self.beta, *moving, self.momentum, self.epsilon)
+        for statistic, value in zip(moving, moved, strict=True):
+            statistic.assign(value)
+        return outputs
+
+
+@keras.saving.register_keras_serializable(package="iclayer")
+class Dropout(keras.layers.Dropout):
+    """`keras.layers.Dropout`, with a mask that is cheap to compute, and the same on every backend (see `masks`).
+
+    The mask is a function of the layer's seed, its count of calls, and the activation's place; under `tf.distribute`
+    also of the replica, where Keras' layer gives all replicas the same mask.
+    """
+
+    def call(self, inputs, training=False):
+        if not training or kernels is None or self.noise_shape is not None or self.rate == 1:
+            return super().call(inputs, training=training)
+        return kernels.drop(inputs, self.rate, internals.next_seed(self)) if self.rate else inputs

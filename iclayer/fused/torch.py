@@ -1,0 +1,82 @@
+"""PyTorch: its batch normalization, and dropout with few random numbers."""
+
+import math
+
+import torch
+
+from iclayer.fused import masks
+
+
+def normalize(inputs, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
+    """Batch normalization in training, over all axes but the last.
+
+    Args:
+        inputs: float tensor (..., channels) of at most 32 bits.
+        gamma, beta: float32 (channels,), or None.
+        moving_mean, moving_variance: float32 (channels,).
+        momentum, epsilon: floats, as of `keras.layers.BatchNormalization`.
+
+    Returns:
+        tuple: the outputs, of the shape and dtype of `inputs`, and the new moving mean and variance.
+    """
+    channels = inputs.shape[-1]
+    x = inputs if inputs.ndim == 4 else inputs.reshape(inputs.shape[0], -1, 1, channels)
+    moving_mean, moving_variance = moving_mean.value, moving_variance.value
+    scale = torch.ones_like(moving_mean) if gamma is None else gamma.value
+    shift = torch.zeros_like(moving_mean) if beta is None else beta.value
+    x = x.permute(0, 3, 1, 2)  # a view, in the memory format channels_last
+    outputs, mean, inverse = torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, epsilon)
+    variance = (inverse**-2 - epsilon).clamp(min=0)  # `inverse`: of the standard deviation, epsilon within
+    moved = moving_mean.lerp(mean, 1 - momentum), moving_variance.lerp(variance, 1 - momentum)
+    return outputs.permute(0, 2, 3, 1).reshape(inputs.shape), *moved
+
+
+def _signed(word):
+    return (word ^ 2**31) - 2**31
+
+
+def _product(word, factor):
+    product = word * factor
+    return product >> 32 & masks.WORD, product & masks.WORD
+
+
+def _hashed(count, rate, seed):
+    """Whether each activation is kept, by the hash of `masks`."""
+    key, call = seed.to(torch.int64) & masks.WORD
+    first, second = map(_signed, masks.philox(key, call, int, _product))
+    z = torch.arange(count, dtype=torch.int32, device=seed.device) + first
+    for added in (second, 0):
+        for shift, factor in masks.MIX:
+            z = (z ^ (z >> shift & masks.WORD >> shift)) * _signed(factor)
+        z = z ^ (z >> masks.LAST & masks.WORD >> masks.LAST) ^ added
+    return z - 2**31 >= masks.limit(rate) - 2**31
+
+
+def _drawn(count, rate, seed):
+    """Whether each activation is kept, by 16 random bits of PyTorch's generator."""
+    first, second = masks.philox(*(word & masks.WORD for word in seed.tolist()), int, _product)
+    generator = torch.Generator(seed.device).manual_seed(second << 32 | first)
+    words = torch.empty(-(-count // 4), dtype=torch.int64, device=seed.device).random_(
+        -(2**63), None, generator=generator
+    )
+    least = math.floor(rate * 2**16 + second * 2**-32)  # `rate` on average over the calls
+    return words.view(torch.int16)[:count].to(torch.float32).ge_(least - 2**15)
+
+
+def drop(inputs, rate, seed):
+    """Inverted dropout.
+
+    Where it is compiled the mask is that of `masks`, in one loop. Eager, each of its operations would be a loop of its
+    own: there a random number of 64 bits of PyTorch's generator, seeded by the keys, decides on four activations.
+
+    Args:
+        inputs: a float tensor of less than 2**31 elements.
+        rate: float, 0 <= rate < 1.
+        seed: int32 tensor (2,): a key, and a number that no other call with this key has.
+
+    Returns:
+        A tensor of the shape and dtype of `inputs`.
+    """
+    choose = _hashed if torch.compiler.is_compiling() or seed.is_meta else _drawn
+    kept = choose(inputs.numel(), rate, seed).to(inputs.dtype)
+    return inputs * kept.mul_(1 / (1 - rate)).view(inputs.shape)
