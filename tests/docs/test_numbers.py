@@ -156,7 +156,7 @@ def test_the_speeds_in_the_text_are_those_that_were_recorded():
         return np.median(np.divide(of, to))
 
     results, text = pathlib.Path("benchmarks/results"), words("docs/speed.md")
-    first, *_ = map(json.loads, (results / "training.jsonl").read_text().splitlines())
+    first, *others = map(json.loads, (results / "training.jsonl").read_text().splitlines())
     rates = first["images_per_second"]
     on = rates["tensorflow:on"]
     assert (
@@ -164,6 +164,13 @@ def test_the_speeds_in_the_text_are_those_that_were_recorded():
     )
     assert f"and {ratio(on, rates['torch-eager']):.1f} times as fast as the same network in PyTorch" in text
     assert f"they make ResNet-{first['depth']} train {ratio(on, rates['tensorflow:off']):.1f} times as fast" in text
+    jax, torch = (
+        next(record["images_per_second"] for record in others if record["contenders"][0] == backend)
+        for backend in ("jax", "torch")
+    )
+    assert f"On JAX it trains {ratio(jax['jax'], jax['stock@jax']):.1f} times as fast as with stock Keras layers" in text
+    assert f"on Keras' PyTorch {ratio(torch['torch'], torch['stock@torch']):.1f} times as fast" in text
+    assert f"and {ratio(torch['torch'], torch['torch-eager']):.2f} times as fast as PyTorch without Keras" in text
     times = json.loads((results / "whitening.json").read_text())["milliseconds"]
     zca, ic = times["ZCA, eigenvectors"], times["IC"]
     assert f"at 16, ZCA takes {np.median(zca['16']):.1f} ms and IC {np.median(ic['16']):.1f})" in text

@@ -43,8 +43,8 @@ def test_every_unit_gives_the_logits_of_tensorflow(backend, tmp_path):
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_training_has_the_losses_of_tensorflow(backend, tmp_path):
     ours, theirs = (outputs("backend_training", name, tmp_path) for name in ("tensorflow", backend))
-    assert len(ours.files) == 4
-    for key in ours.files:
+    assert len(theirs.files) == {"jax": 5, "torch": 4}[backend]
+    for key in theirs.files:
         assert len(set(ours[key])) == 8
         tolerance = 1e-4 if key.endswith("sgd") else 1e-3
         np.testing.assert_allclose(theirs[key], ours[key], rtol=0, atol=tolerance, err_msg=key)
