@@ -54,7 +54,8 @@ def _hashed(count, rate, seed):
 
 def _drawn(count, rate, seed):
     """Whether each activation is kept, by 16 random bits of PyTorch's generator."""
-    first, second = masks.philox(*(word & masks.WORD for word in seed.tolist()), int, _product)
+    key, call = (word & masks.WORD for word in seed.tolist())
+    first, second = masks.philox(key, call, int, _product)
     generator = torch.Generator(seed.device).manual_seed(second << 32 | first)
     words = torch.empty(-(-count // 4), dtype=torch.int64, device=seed.device).random_(
         -(2**63), None, generator=generator

@@ -168,7 +168,9 @@ def test_the_speeds_in_the_text_are_those_that_were_recorded():
         next(record["images_per_second"] for record in others if record["contenders"][0] == backend)
         for backend in ("jax", "torch")
     )
-    assert f"On JAX it trains {ratio(jax['jax'], jax['stock@jax']):.1f} times as fast as with stock Keras layers" in text
+    assert (
+        f"On JAX it trains {ratio(jax['jax'], jax['stock@jax']):.1f} times as fast as with stock Keras layers" in text
+    )
     assert f"on Keras' PyTorch {ratio(torch['torch'], torch['stock@torch']):.1f} times as fast" in text
     assert f"and {ratio(torch['torch'], torch['torch-eager']):.2f} times as fast as PyTorch without Keras" in text
     times = json.loads((results / "whitening.json").read_text())["milliseconds"]
