@@ -73,13 +73,14 @@ numbers-jax numbers-torch: numbers-%: $(VENV)/installed .venv-%/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
 	$(BIN)/python -m pytest tests/training/devices/test_backends.py -n 2 -k "$*$(if $(SHORT), and losses)"
 
+alone-jax alone-torch: LAYER = test_layer or test_contract or test_$*
 alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
-	KERAS_BACKEND=$* OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py tests/iclayer/fused $(if $(SHORT),tests/models \
-		tests/training/test_train.py -k "test_layer or plain",tests/training/test_resume.py \
+	KERAS_BACKEND=$* OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py tests/iclayer/fused \
+		$(if $(SHORT),tests/models tests/training/test_train.py -k "$(LAYER) or plain",tests/training/test_resume.py \
 		tests/training/devices/test_threads.py \
 		$(addprefix tests/iclayer/test_,insert.py diagnostics.py keras_contract.py) \
-		-k "test_layer or fused or kills or dense or planted or contract or threads")
+		-k "$(LAYER) or kills or dense or planted or contract or threads")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
 mutation: COPY := build/mutation-$(shell git rev-parse --short HEAD)
