@@ -1,7 +1,7 @@
 """Batch normalization and dropout that train with the fastest kernels of the backend, in a file of its name.
 
-Here is decided what they are taken for; all else is Keras' own. What a mask is a function of stands in `masks`. A
-backend's package is imported by its own file alone, which imports nothing of this package but `masks`.
+Here is decided what they are taken for; all else is Keras' own. Only the file of a backend imports its package, and of
+this one only `masks`, which says what a mask is a function of.
 """
 
 import importlib
@@ -22,7 +22,7 @@ class BatchNormalization(internals.BatchNormalization):
 
     It fits channels_last inputs of rank 2 or more, of at most 32 bits, without a mask, and variables of float32; else
     this is Keras' own path. Both give the same outputs, gradients and moving statistics but for rounding: the moving
-    variance is the batch's divided by n, as Keras has it, where the kernels divide by n - 1.
+    variance is the batch's divided by n, as Keras has it.
 
     A batch without elements, or with none that is not masked, leaves the moving statistics as they are, on every
     backend, where Keras' layer makes them NaN, or moves them to 0.
@@ -45,10 +45,11 @@ class BatchNormalization(internals.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="iclayer")
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout`, with a mask that is cheap to compute, and the same on every backend (see `masks`).
+    """`keras.layers.Dropout`, with masks that are cheap to compute.
 
-    The mask is a function of the layer's seed, its count of calls, and the activation's place; under `tf.distribute`
-    also of the replica, where Keras' layer gives all replicas the same mask.
+    A mask is a function of the layer's seed, its count of calls, and the activation's place: on TensorFlow, JAX and
+    compiled PyTorch the same one (see `masks`). Under `tf.distribute` it is also one of the replica, where Keras' layer
+    gives all replicas the same mask.
     """
 
     def call(self, inputs, training=False):

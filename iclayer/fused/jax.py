@@ -28,8 +28,8 @@ def _mix(z):
 def drop(inputs, rate, seed):
     """Inverted dropout whose mask is computed where it is needed, in the forward and in the backward pass.
 
-    `jax.checkpoint` leaves nothing of it for the backward pass but two words, under every transformation. On several
-    devices each computes its own part of the mask.
+    `jax.checkpoint` leaves nothing of it for the backward pass but two words, under every transformation; XLA may fuse
+    the mask twice, for nothing is put between the passes. On several devices each computes its own part of the mask.
 
     Args:
         inputs: a float array of less than 2**31 elements.

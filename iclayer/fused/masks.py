@@ -2,8 +2,8 @@
 
 An activation is dropped where `hash(hash(place + keys[0]) ^ keys[1]) < limit(rate)`, all of 32 bits. Its place counts
 the activations of the inputs in C order; `hash` is the finalizer of MurmurHash3 (Appleby 2011), by `MIX`; the keys are
-random numbers of Philox4x32-10 (Salmon et al. 2011): `philox`. Calls of less than 2**31 activations have masks of
-their own, for each seed and number below 2**31.
+random numbers of Philox4x32-10 (Salmon et al. 2011): `philox`. All backends have the same masks for seeds and numbers
+of calls below 2**31; TensorFlow has 64 bits for each, and PyTorch this mask where it is compiled.
 """
 
 # (shift, factor): z = (z ^ (z >> shift)) * factor for each in turn, then z ^ (z >> LAST).

@@ -40,11 +40,11 @@ def _product(word, factor):
     return product >> 32 & masks.WORD, product & masks.WORD
 
 
-def _hashed(count, rate, seed):
-    """Whether each activation is kept, by the hash of `masks`."""
+def _hashed(inputs, rate, seed):
+    """Which of the activations are kept, by the hash of `masks`."""
     key, call = seed.to(torch.int64) & masks.WORD
     first, second = map(_signed, masks.philox(key, call, int, _product))
-    z = torch.arange(count, dtype=torch.int32, device=seed.device) + first
+    z = torch.arange(inputs.numel(), dtype=torch.int32, device=inputs.device) + first
     for added in (second, 0):
         for shift, factor in masks.MIX:
             z = (z ^ (z >> shift & masks.WORD >> shift)) * _signed(factor)
@@ -52,23 +52,22 @@ def _hashed(count, rate, seed):
     return z - 2**31 >= masks.limit(rate) - 2**31
 
 
-def _drawn(count, rate, seed):
-    """Whether each activation is kept, by 16 random bits of PyTorch's generator."""
+def _drawn(inputs, rate, seed):
+    """Which of the activations are kept, by 16 bits each of PyTorch's random numbers."""
     key, call = (word & masks.WORD for word in seed.tolist())
     first, second = masks.philox(key, call, int, _product)
-    generator = torch.Generator(seed.device).manual_seed(second << 32 | first)
-    words = torch.empty(-(-count // 4), dtype=torch.int64, device=seed.device).random_(
-        -(2**63), None, generator=generator
-    )
+    generator = torch.Generator(inputs.device).manual_seed(second << 32 | first)
+    words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64, device=inputs.device)
+    bits = words.random_(-(2**63), None, generator=generator).view(torch.int16)[: inputs.numel()]
     least = math.floor(rate * 2**16 + second * 2**-32)  # `rate` on average over the calls
-    return words.view(torch.int16)[:count].to(torch.float32).ge_(least - 2**15)
+    return bits.to(torch.float32).ge_(least - 2**15)
 
 
 def drop(inputs, rate, seed):
     """Inverted dropout.
 
-    Where it is compiled the mask is that of `masks`, in one loop. Eager, each of its operations would be a loop of its
-    own: there a random number of 64 bits of PyTorch's generator, seeded by the keys, decides on four activations.
+    Where it is compiled the mask is that of `masks`, in one loop. Eager, each operation of that would be a loop of its
+    own: there a random number of 64 bits, of a generator that the keys seed, decides on four activations.
 
     Args:
         inputs: a float tensor of less than 2**31 elements.
@@ -79,5 +78,5 @@ def drop(inputs, rate, seed):
         A tensor of the shape and dtype of `inputs`.
     """
     choose = _hashed if torch.compiler.is_compiling() or seed.is_meta else _drawn
-    kept = choose(inputs.numel(), rate, seed).to(inputs.dtype)
+    kept = choose(inputs, rate, seed).to(inputs.dtype)
     return inputs * kept.mul_(1 / (1 - rate)).view(inputs.shape)
