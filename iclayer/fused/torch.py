@@ -31,25 +31,22 @@ def normalize(inputs, gamma, beta, moving_mean, moving_variance, momentum, epsil
     return outputs.permute(0, 2, 3, 1).reshape(inputs.shape), *moved
 
 
-def _signed(word):
-    return (word ^ 2**31) - 2**31
-
-
 def _product(word, factor):
-    product = word * factor
-    return product >> 32 & masks.WORD, product & masks.WORD
+    # By halves of the factor: a compiler may take it that no signed number overflows.
+    high, low = word * (factor >> 16), word * (factor & 0xFFFF)
+    return high + (low >> 16) >> 16, ((high & 0xFFFF) << 16) + low & masks.WORD
 
 
 def _hashed(inputs, rate, seed):
     """Which of the activations are kept, by the hash of `masks`."""
     key, call = seed.to(torch.int64) & masks.WORD
-    first, second = map(_signed, masks.philox(key, call, int, _product))
-    z = torch.arange(inputs.numel(), dtype=torch.int32, device=inputs.device) + first
+    first, second = masks.philox(key, call, int, _product)
+    z = torch.arange(inputs.numel(), device=inputs.device) + first & masks.WORD
     for added in (second, 0):
         for shift, factor in masks.MIX:
-            z = (z ^ (z >> shift & masks.WORD >> shift)) * _signed(factor)
-        z = z ^ (z >> masks.LAST & masks.WORD >> masks.LAST) ^ added
-    return z - 2**31 >= masks.limit(rate) - 2**31
+            _, z = _product(z ^ (z >> shift), factor)
+        z = z ^ (z >> masks.LAST) ^ added
+    return z >= masks.limit(rate)
 
 
 def _drawn(inputs, rate, seed):

@@ -59,9 +59,10 @@ def test_the_hash_is_that_of_the_other_backends(count, rate, seed, call):
 def test_dropout_compiles_whole(backend):
     """Without a break of the graph, though the words of the seed are not known then."""
     run = torch.compile(lambda x, seed: kernels.drop(x, 0.3, seed), backend=backend, fullgraph=True)
-    for call in range(3):
-        seed, x = torch.tensor([5, call], dtype=torch.int32), torch.ones(1000)
-        np.testing.assert_array_equal(run(x, seed) == 0, reference(0.3, (1000,), 5, call))
+    for call, count in enumerate((1000, 5, 1)):
+        seed = torch.tensor([2**31 - 1, call], dtype=torch.int32)
+        dropped = run(torch.ones(count), seed) == 0
+        np.testing.assert_array_equal(dropped, reference(0.3, (count,), 2**31 - 1, call))
 
 
 def test_autocast_reaches_the_layer_as_it_reaches_keras_own():
