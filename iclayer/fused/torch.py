@@ -10,14 +10,7 @@ from iclayer.fused import masks
 def normalize(inputs, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
     """Batch normalization in training, over all axes but the last.
 
-    Args:
-        inputs: float tensor (..., channels) of at most 32 bits.
-        gamma, beta: float32 (channels,), or None.
-        moving_mean, moving_variance: float32 (channels,).
-        momentum, epsilon: floats, as of `keras.layers.BatchNormalization`.
-
-    Returns:
-        tuple: the outputs, of the shape and dtype of `inputs`, and the new moving mean and variance.
+    Takes and gives what `normalize` of `iclayer/fused/tensorflow.py` does.
     """
     channels = inputs.shape[-1]
     x = inputs if inputs.ndim == 4 else inputs.reshape(inputs.shape[0], -1, 1, channels)
