@@ -110,7 +110,7 @@ dist: .venv-docs/installed
 # DATA_DIR: of the prepared imagenet2012; without it the photographs are scikit-learn's.
 # BENCH=short: each benchmark on small settings, to see that all run; JAX and PyTorch only where they are there already.
 bench: $(VENV)/installed $(OTHERS:%=.venv-%/installed)
-	@echo "Measuring into $(RESULTS), about $(if $(SHORT),two,45) minutes; leave the machine alone ..."
+	@echo "Measuring into $(RESULTS), about $(if $(SHORT),three,45) minutes; leave the machine alone ..."
 	mkdir -p $(RESULTS)
 	$(BIN)/python -m benchmarks.checkpoint_cost
 	$(BIN)/python -m benchmarks.input_pipeline

@@ -26,7 +26,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def next_seed(dropout):
-    """Of a dropout layer, for a call: int64 (2,) on TensorFlow, its key and the number of the call."""
+    """Of a dropout layer, for a call: its key and the number of the call, ints (2,)."""
     return dropout.seed_generator.next()
 
 

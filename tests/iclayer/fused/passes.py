@@ -1,9 +1,19 @@
 """Calls of a layer in training, and their gradients, on any backend; values go in and come out as NumPy's."""
 
+import importlib
+
 import keras
 import numpy as np
+import pytest
 
 BACKEND = keras.backend.backend()
+
+
+def only(backend):
+    """The package of the backend; the tests of a module that asks for another one are left out."""
+    if backend != BACKEND:
+        pytest.skip(f"of {backend}", allow_module_level=True)
+    return importlib.import_module(backend)
 
 
 def array(tensor):

@@ -1,16 +1,13 @@
 """What the kernels promise on JAX beside the contract: they stay right, and small, under its transformations."""
 
-import keras
 import numpy as np
 import pytest
-from passes import BACKEND, array, dropped, function
+from passes import array, dropped, function, only
 
 from iclayer import IC
 from iclayer.fused import Dropout, kernels
 
-jax = pytest.importorskip("jax")
-if BACKEND != "jax":
-    pytest.skip("of JAX", allow_module_level=True)
+jax = only("jax")
 SEED = jax.numpy.array([5, 9], "uint32")
 
 
@@ -93,8 +90,3 @@ def test_an_eager_call_is_one_compiled_program():
     for _ in range(5):
         dropped(layer, (20, 3))
     assert kernels.drop._cache_size() == 1
-
-
-def test_keras_is_what_normalizes():
-    assert not hasattr(kernels, "normalize")
-    assert keras.backend.backend() == "jax"

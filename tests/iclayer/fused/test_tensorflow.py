@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from passes import BACKEND
+from passes import only
 
 from iclayer import IC
 from iclayer.fused import BatchNormalization, Dropout, kernels
 
-tf = pytest.importorskip("tensorflow")
-if BACKEND != "tensorflow":
-    pytest.skip("of TensorFlow", allow_module_level=True)
+tf = only("tensorflow")
 STOCK = keras.layers.BatchNormalization
 
 

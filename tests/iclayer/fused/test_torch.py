@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from passes import BACKEND, array, function, reference
+from passes import array, function, only, reference
 
 from iclayer import IC
 from iclayer.fused import BatchNormalization, Dropout, kernels
 
-torch = pytest.importorskip("torch")
-if BACKEND != "torch":
-    pytest.skip("of PyTorch", allow_module_level=True)
+torch = only("torch")
 BACKENDS = ["eager", "aot_eager", *["inductor"] * bool(shutil.which("g++"))]
 
 
