@@ -4,8 +4,9 @@ What a user puts into a network of their own, or looks into one with. It imports
 """
 
 from iclayer.distribute import AverageStatistics
+from iclayer.fused import Uout
 from iclayer.insert import insert_ic
 from iclayer.layer import IC, ic, normalization_layer
 
 __version__ = "0.1.0"
-__all__ = ["IC", "AverageStatistics", "ic", "insert_ic", "normalization_layer"]
+__all__ = ["IC", "AverageStatistics", "Uout", "ic", "insert_ic", "normalization_layer"]

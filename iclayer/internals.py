@@ -25,9 +25,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tuple(ops.where(some, new, ops.cast(old, new.dtype)) for new, old in zip(found, moving, strict=True))
 
 
-def next_seed(dropout):
-    """Of a dropout layer, for a call: its key and the number of the call, ints (2,)."""
-    return dropout.seed_generator.next()
+def next_seed(layer):
+    """Of a layer with a seed generator, for a call: its key and the number of the call, ints (2,)."""
+    return layer.seed_generator.next()
 
 
 def layers_within(layer):

@@ -1,26 +1,20 @@
 """IC: normalization, then dropout, right before a weight layer (section 3)."""
 
-import math
-
 import keras
 
-from iclayer.errors import require
+from iclayer.errors import is_number, require
 from iclayer.fused import BatchNormalization, Dropout
 
 NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
 
 
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def check_arguments(rate=0.0, normalization="batch", momentum=0.99, epsilon=1e-3):
     """Raises a ValueError that names the first of the arguments that IC cannot take, what was expected and received."""
     known = isinstance(normalization, str) and normalization in NORMALIZATIONS
-    require("rate", _is_number(rate) and 0 <= rate < 1, "the fraction to drop, 0 <= rate < 1", f"{rate=}")
+    require("rate", is_number(rate) and 0 <= rate < 1, "the fraction to drop, 0 <= rate < 1", f"{rate=}")
     require("normalization", known, f"one of {', '.join(NORMALIZATIONS)}", f"{normalization=}")
-    require("momentum", _is_number(momentum) and 0 <= momentum <= 1, "a float in [0, 1]", f"{momentum=}")
-    require("epsilon", _is_number(epsilon) and epsilon > 0, "a float above 0", f"{epsilon=}")
+    require("momentum", is_number(momentum) and 0 <= momentum <= 1, "a float in [0, 1]", f"{momentum=}")
+    require("epsilon", is_number(epsilon) and epsilon > 0, "a float above 0", f"{epsilon=}")
 
 
 def num_groups(channels):

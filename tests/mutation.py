@@ -50,7 +50,7 @@ TESTS = {
     "iclayer/errors.py": "theory layer",
     "iclayer/figure.py": "figure",
     "iclayer/fused/masks.py": "contract",
-    "iclayer/fused/tensorflow.py": "contract tensorflow",
+    "iclayer/fused/tensorflow.py": "contract tensorflow uout",
     "iclayer/insert.py": "insert_state insert",
     "iclayer/internals.py": "keras_contract diagnostics insert",
     "iclayer/layer.py": "layer",

@@ -1,15 +1,17 @@
-"""Batch normalization and dropout that train with the fastest kernels of the backend, in a file of its name.
+"""Batch normalization, dropout and Uout that train with the fastest kernels of the backend, in a file of its name.
 
 Here is decided what they are taken for; all else is Keras' own. Only the file of a backend imports its package, and of
-this one only `masks`, which says what a mask is a function of.
+this one only `masks`, which says what noise is a function of.
 """
 
 import importlib
 from typing import Any
 
 import keras
+from keras import ops
 
 from iclayer import internals
+from iclayer.errors import is_number, require
 
 _backend = keras.backend.backend()
 _fast = _backend in ("tensorflow", "jax", "torch")
@@ -56,3 +58,55 @@ class Dropout(keras.layers.Dropout):
         if not training or kernels is None or self.noise_shape is not None or self.rate == 1:
             return super().call(inputs, training=training)
         return kernels.drop(inputs, self.rate, internals.next_seed(self)) if self.rate else inputs
+
+
+@keras.saving.register_keras_serializable(package="iclayer")
+class Uout(keras.layers.Layer):
+    """Uout: uniform noise in proportion to each activation.
+
+    In training an activation x becomes x + x r, where r is uniform on [-β, β] and independent of all else: the
+    expectation stays, and the second moment grows by the factor 1 + β²/3. In inference, and with `rate=0`, the layer is
+    the identity. The noise depends on what a mask of `Dropout` depends on, so each replica has its own.
+
+    Args:
+        rate: float, 0 <= rate <= 1, the paper's β.
+        seed: int, of the noise; None draws one.
+        **kwargs: `name`, `dtype` and what else every Keras layer takes.
+
+    Call arguments:
+        inputs: float tensor of any shape.
+        training: whether to add noise.
+
+    Returns:
+        Tensor: of the shape of `inputs`, in the layer's compute dtype.
+
+    Raises:
+        ValueError: `rate` or `seed` is not valid.
+
+    Reference: Li et al. 2019, arXiv 1801.05134, where it is named Uout.
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        require("rate", is_number(rate) and 0 <= rate <= 1, "the β of Uout, 0 <= rate <= 1", f"{rate=}")
+        self.rate = rate
+        self.seed = seed
+        if rate:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+        self.built = True
+
+    def call(self, inputs, training=False):
+        if not (training and self.rate):
+            return inputs
+        if kernels is not None:
+            return kernels.spread(inputs, self.rate, internals.next_seed(self))
+        wide = keras.backend.result_type(inputs.dtype, "float32")
+        r = keras.random.uniform(ops.shape(inputs), -self.rate, self.rate, wide, self.seed_generator)
+        return ops.cast(ops.multiply(inputs, 1 + r), inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config() | {"rate": self.rate, "seed": self.seed}

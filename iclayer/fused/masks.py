@@ -1,14 +1,16 @@
-"""What a mask of dropout is a function of: the layer's seed, the number of its call, and an activation's place.
+"""What noise is a function of: the layer's seed, the number of its call, and an activation's place.
 
-An activation is dropped where `hash(hash(place + keys[0]) ^ keys[1]) < limit(rate)`, all of 32 bits. Its place counts
-the activations of the inputs in C order; `hash` is the finalizer of MurmurHash3 (Appleby 2011), by `MIX`; the keys are
-random numbers of Philox4x32-10 (Salmon et al. 2011): `philox`. All backends have the same masks for seeds and numbers
-of calls below 2**31; TensorFlow has 64 bits for each, and PyTorch this mask where it is compiled.
+An activation's word is `hash(hash(place + keys[0]) ^ keys[1])`, all of 32 bits. Its place counts the activations of the
+inputs in C order; `hash` is the finalizer of MurmurHash3 (Appleby 2011), by `MIX`; the keys are random numbers of
+Philox4x32-10 (Salmon et al. 2011): `philox`. Dropout drops one whose word is below `limit(rate)`; Uout multiplies one
+by 1 + rate * UNIT * word, the word taken as a signed number. All backends have the same words for seeds and numbers of
+calls below 2**31; TensorFlow has 64 bits for each, and PyTorch these words where it is compiled.
 """
 
 # (shift, factor): z = (z ^ (z >> shift)) * factor for each in turn, then z ^ (z >> LAST).
 MIX, LAST = ((16, 0x85EBCA6B), (13, 0xC2B2AE35)), 16
 WORD = 2**32 - 1
+UNIT = 2.0**-31
 
 
 def limit(rate):
@@ -17,7 +19,7 @@ def limit(rate):
 
 
 def philox(seed, call, word, product):
-    """The keys of a mask: the first two words of Philox4x32-10 with key (seed, 0) and counter (0, 0, call, 0).
+    """The keys of a call: the first two words of Philox4x32-10 with key (seed, 0) and counter (0, 0, call, 0).
 
     Args:
         seed, call: words of 32 bits, of any type that has `+`, `^` and `&`.

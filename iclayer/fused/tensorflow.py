@@ -1,4 +1,4 @@
-"""TensorFlow: its fused batch normalization, and dropout in one loop that XLA makes."""
+"""TensorFlow: its fused batch normalization, and noise in one loop that XLA makes."""
 
 import functools
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from iclayer.fused import masks
 
-# Sizes that dropout is compiled for where they vary: twice the one before, and a quarter more where running costs most.
+# Sizes that noise is compiled for where they vary: twice the one before, and a quarter more where running costs most.
 SIZES = np.array(
     [*(2**k for k in range(16, 20)), *(m * 2**k for k in range(18, 29) for m in (4, 5, 6, 7)), 2**31 - 1], np.int32
 )
@@ -47,23 +47,45 @@ def normalize(inputs, gamma, beta, moving_mean, moving_variance, momentum, epsil
 
 
 def drop(inputs, rate, seed):
-    """Inverted dropout whose mask is computed where it is needed, in the forward and in the backward pass.
+    """Inverted dropout of the fraction `rate`, 0 <= rate < 1: see `_noisy`."""
+    return _noisy(_dropped, inputs, rate, seed)
 
-    XLA makes one loop over the activations of it, on any device; no mask is stored, and no random number for it. XLA
+
+def spread(inputs, rate, seed):
+    """Uout of β = `rate`, 0 <= rate <= 1: see `_noisy`."""
+    return _noisy(_spread, inputs, rate, seed)
+
+
+def _dropped(x, hashes, rate):
+    kept = hashes >= np.uint32(masks.limit(rate))
+    return tf.where(kept, x * tf.constant(1 / (1 - rate), x.dtype), tf.zeros([], x.dtype))
+
+
+def _spread(x, hashes, rate):
+    wide = tf.float64 if x.dtype == tf.float64 else tf.float32
+    r = tf.cast(tf.bitcast(hashes, tf.int32), wide) * tf.constant(rate * masks.UNIT, wide)
+    return tf.cast(tf.cast(x, wide) * (1 + r), x.dtype)
+
+
+def _noisy(noise, inputs, rate, seed):
+    """Noise that is computed where it is needed, in the forward and in the backward pass.
+
+    XLA makes one loop over the activations of it, on any device; no noise is stored, and no random number for it. XLA
     compiles for one size, so inputs whose size is not fixed in a graph are filled up to the next of `SIZES`, which
-    changes no mask. Under `tf.distribute` each replica has a mask of its own.
+    changes no noise. Under `tf.distribute` each replica has noise of its own.
 
     Args:
+        noise: a function of activations, their hashes and `rate`, linear in the activations.
         inputs: a float tensor of less than 2**31 elements.
-        rate: float, 0 <= rate < 1.
+        rate: float.
         seed: int64 tensor (2,): a key, and a number that no other call with this key has.
 
     Returns:
         A tensor of the shape and dtype of `inputs`.
     """
-    kernel, seed = _kernel(inputs.dtype, rate), _of_replica(seed)
+    kernel, seed = _kernel(noise, inputs.dtype, rate), _of_replica(seed)
 
-    def masked(x):
+    def noisy(x):
         flat, size = tf.reshape(x, [-1]), x.shape.num_elements()
         if size is None:
             size = tf.size(x)
@@ -74,11 +96,11 @@ def drop(inputs, rate, seed):
             enough = size
         return tf.reshape(kernel(tf.pad(flat, [[0, enough - size]]), seed)[:size], tf.shape(x))
 
-    return tf.custom_gradient(lambda x: (masked(x), masked))(inputs)
+    return tf.custom_gradient(lambda x: (noisy(x), noisy))(inputs)
 
 
 def _of_replica(seed):
-    """The seed of this replica's mask: the number of the call is counted over replicas too."""
+    """The seed of this replica's noise: the number of the call is counted over replicas too."""
     replicas, context = tf.distribute.get_strategy().num_replicas_in_sync, tf.distribute.get_replica_context()
     if replicas == 1 or context is None:  # None: a model is being built
         return seed
@@ -92,7 +114,7 @@ def _has_kernel_of_its_own(size):
 
 
 @functools.cache
-def _kernel(dtype, rate):
+def _kernel(noise, dtype, rate):
     def mix(z):
         for shift, factor in masks.MIX:
             z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, np.uint32(shift))) * np.uint32(factor)
@@ -107,7 +129,6 @@ def _kernel(dtype, rate):
             shape=[2], key=seed[:1], counter=seed * [0, 1], alg=1, dtype=tf.uint32
         )
         places = tf.cast(tf.range(tf.size(x)), tf.uint32)
-        kept = mix(tf.bitwise.bitwise_xor(mix(places + keys[0]), keys[1])) >= np.uint32(masks.limit(rate))
-        return tf.where(kept, x * tf.constant(1 / (1 - rate), x.dtype), tf.zeros([], x.dtype))
+        return noise(x, mix(tf.bitwise.bitwise_xor(mix(places + keys[0]), keys[1])), rate)
 
     return kernel

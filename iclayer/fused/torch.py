@@ -1,4 +1,4 @@
-"""PyTorch: its batch normalization, and dropout with few random numbers."""
+"""PyTorch: its batch normalization, and noise with few random numbers."""
 
 import math
 
@@ -30,8 +30,13 @@ def _product(word, factor):
     return high + (low >> 16) >> 16, ((high & 0xFFFF) << 16) + low & masks.WORD
 
 
-def _hashed(inputs, rate, seed):
-    """Which of the activations are kept, by the hash of `masks`."""
+def _one_loop(seed):
+    """Whether what is computed of these words is compiled; eager, each operation of the hash would be a loop."""
+    return torch.compiler.is_compiling() or seed.is_meta
+
+
+def _hashed(inputs, seed):
+    """The hash of `masks` of each activation, int64."""
     key, call = seed.to(torch.int64) & masks.WORD
     first, second = masks.philox(key, call, int, _product)
     z = torch.arange(inputs.numel(), device=inputs.device) + first & masks.WORD
@@ -39,18 +44,16 @@ def _hashed(inputs, rate, seed):
         for shift, factor in masks.MIX:
             _, z = _product(z ^ (z >> shift), factor)
         z = z ^ (z >> masks.LAST) ^ added
-    return z >= masks.limit(rate)
+    return z
 
 
-def _drawn(inputs, rate, seed):
-    """Which of the activations are kept, by 16 bits each of PyTorch's random numbers."""
+def _drawn(inputs, seed, dtype):
+    """A random integer of `dtype` for each activation, of PyTorch's of 64 bits, and the second key."""
     key, call = (word & masks.WORD for word in seed.tolist())
     first, second = masks.philox(key, call, int, _product)
     generator = torch.Generator(inputs.device).manual_seed(second << 32 | first)
-    words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64, device=inputs.device)
-    bits = words.random_(-(2**63), None, generator=generator).view(torch.int16)[: inputs.numel()]
-    least = math.floor(rate * 2**16 + second * 2**-32)  # `rate` on average over the calls
-    return bits.to(torch.float32).ge_(least - 2**15)
+    words = torch.empty(-(-inputs.numel() * dtype.itemsize // 8), dtype=torch.int64, device=inputs.device)
+    return words.random_(-(2**63), None, generator=generator).view(dtype)[: inputs.numel()], second
 
 
 def drop(inputs, rate, seed):
@@ -67,6 +70,21 @@ def drop(inputs, rate, seed):
     Returns:
         A tensor of the shape and dtype of `inputs`.
     """
-    choose = _hashed if torch.compiler.is_compiling() or seed.is_meta else _drawn
-    kept = choose(inputs, rate, seed).to(inputs.dtype)
-    return inputs * kept.mul_(1 / (1 - rate)).view(inputs.shape)
+    if _one_loop(seed):
+        kept = _hashed(inputs, seed) >= masks.limit(rate)
+    else:
+        bits, key = _drawn(inputs, seed, torch.int16)
+        least = math.floor(rate * 2**16 + key * 2**-32)  # `rate` on average over the calls
+        kept = bits.to(torch.float32).ge_(least - 2**15)
+    return inputs * kept.to(inputs.dtype).mul_(1 / (1 - rate)).view(inputs.shape)
+
+
+def spread(inputs, rate, seed):
+    """Uout of β = `rate`, 0 <= rate <= 1.
+
+    As in `drop`, but that eager a random number of 64 bits is for two activations. Takes and gives what `drop` does.
+    """
+    words = (_hashed(inputs, seed) ^ 2**31) - 2**31 if _one_loop(seed) else _drawn(inputs, seed, torch.int32)[0]
+    wide = torch.promote_types(inputs.dtype, torch.float32)
+    factors = words.to(wide).mul_(rate * masks.UNIT).add_(1).view(inputs.shape)
+    return (inputs * factors).to(inputs.dtype)

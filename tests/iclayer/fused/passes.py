@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
+from iclayer.fused import Dropout, Uout
+
 BACKEND = keras.backend.backend()
+DEVIATIONS = {Dropout: lambda rate: np.sqrt(rate / (1 - rate)), Uout: lambda rate: rate / np.sqrt(3)}  # of their noise
+FACTORS = {  # by the words of `masks`
+    Dropout: lambda words, rate: np.where(words < rate * 2**32 - 0.5, 0, 1 / (1 - rate)),
+    Uout: lambda words, rate: 1 + rate * words.view("int32") / 2.0**31,
+}
 
 
 def only(backend):
@@ -67,8 +74,8 @@ def both(layer, x, gradient):
     return [array(value) for value in (outputs, *gradients(scalar, x, *trained), *moving)]
 
 
-def reference(rate, shape, seed, call):
-    """What `masks` says that is dropped, in NumPy."""
+def hashed(shape, seed, call):
+    """The words of `masks`, in NumPy."""
     words, key = np.array([0, 0, call, 0], "uint64"), np.array([seed, 0], "uint64")
     for _ in range(10):
         products = words[[0, 2]] * np.array([0xD2511F53, 0xCD9E8D57], "uint64")
@@ -80,9 +87,20 @@ def reference(rate, shape, seed, call):
         for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
             z = (z ^ (z >> np.uint32(shift))) * np.uint32(factor)
         z = (z ^ (z >> np.uint32(16))) ^ added
-    return (z < rate * 2**32 - 0.5).reshape(shape)
+    return z.reshape(shape)
 
 
-def dropped(layer, shape, dtype="float32"):
-    """What a call of a dropout drops, as a bool array."""
-    return array(layer(keras.ops.ones(shape, dtype), training=True)) == 0
+def reference(kind, rate, shape, seed, call):
+    """What a call of a layer of noise multiplies by, as `masks` says."""
+    return FACTORS[kind](hashed(shape, seed, call), rate)
+
+
+def noise(layer, shape, dtype="float32"):
+    """What a call of a layer of noise multiplies by."""
+    return array(layer(keras.ops.ones(shape, dtype), training=True))
+
+
+def calls(kind, rate, shape, count, seed=0):
+    """The noise of `count` calls, (count, *shape)."""
+    layer = kind(rate, seed=seed)
+    return np.stack([noise(layer, shape) for _ in range(count)])

@@ -2,35 +2,37 @@
 
 import numpy as np
 import pytest
-from passes import array, dropped, function, only
+from passes import DEVIATIONS, array, function, noise, only
 
 from iclayer import IC
-from iclayer.fused import Dropout, kernels
+from iclayer.fused import kernels
 
 jax = only("jax")
 SEED = jax.numpy.array([5, 9], "uint32")
 
 
-def drop(x):
-    return kernels.drop(x, 0.5, SEED)
+@pytest.fixture(params=["drop", "spread"])
+def noisy(request):
+    kernel = getattr(kernels, request.param)
+    return lambda x, seed=SEED: kernel(x, 0.5, seed)
 
 
 def normal(*shape):
     return jax.random.normal(jax.random.key(0), shape)
 
 
-def test_nothing_is_kept_for_the_backward_pass_but_two_words():
-    _, backward = jax.vjp(drop, normal(64, 100))
+def test_nothing_is_kept_for_the_backward_pass_but_two_words(noisy):
+    _, backward = jax.vjp(noisy, normal(64, 100))
     assert [leaf.shape for leaf in jax.tree.leaves(backward)] == [(), ()]
 
 
-def test_no_mask_is_in_memory_between_layers():
+def test_no_noise_is_in_memory_between_layers(noisy):
     """The whole of ten layers, both passes, holds less than one array of the activations' size."""
 
     def run(x, gradient):
         def layers(x):
             for call in range(10):
-                x = kernels.drop(x, 0.1, SEED + jax.numpy.array([0, call], "uint32"))
+                x = noisy(x, SEED + jax.numpy.array([0, call], "uint32"))
             return x
 
         return jax.vjp(layers, x)[1](gradient)[0]
@@ -41,33 +43,35 @@ def test_no_mask_is_in_memory_between_layers():
 
 
 @pytest.mark.parametrize("by", [jax.grad, lambda f: jax.jit(jax.grad(f)), lambda f: jax.grad(jax.checkpoint(f))])
-def test_gradients_have_the_mask_of_the_outputs(by):
+def test_gradients_have_the_noise_of_the_outputs(noisy, by):
     x = normal(40, 10)
-    np.testing.assert_allclose(by(lambda x: (drop(x) ** 2).sum())(x), 4 * drop(x), rtol=1e-6)
+    factors = noisy(jax.numpy.ones((40, 10)))
+    np.testing.assert_allclose(by(lambda x: (noisy(x) ** 2).sum())(x), 2 * factors * noisy(x), rtol=1e-6)
 
 
-def test_derivatives_forward_and_of_any_order():
+def test_derivatives_forward_and_of_any_order(noisy):
     x = normal(30)
-    mask = array(drop(jax.numpy.ones(30)))
-    y, tangent = jax.jvp(drop, (x,), (x,))
+    factors = array(noisy(jax.numpy.ones(30)))
+    y, tangent = jax.jvp(noisy, (x,), (x,))
     np.testing.assert_array_equal(y, tangent)
-    hessian = jax.hessian(lambda x: (drop(x) ** 3).sum())(x)
-    np.testing.assert_allclose(hessian, np.diag(6 * x * mask**3), rtol=1e-5)
-    third = jax.grad(lambda x: jax.grad(lambda x: jax.grad(lambda x: (drop(x) ** 3).sum())(x).sum())(x).sum())(x)
-    np.testing.assert_allclose(third, 6 * mask**3, rtol=1e-6)
+    hessian = jax.hessian(lambda x: (noisy(x) ** 3).sum())(x)
+    np.testing.assert_allclose(hessian, np.diag(6 * x * factors**3), rtol=1e-5)
+    third = jax.grad(lambda x: jax.grad(lambda x: jax.grad(lambda x: (noisy(x) ** 3).sum())(x).sum())(x).sum())(x)
+    np.testing.assert_allclose(third, 6 * factors**3, rtol=1e-6)
 
 
-def test_vmap_has_one_mask_for_one_seed_and_its_own_for_each():
+def test_vmap_has_one_noise_for_one_seed_and_its_own_for_each(noisy):
     x, seeds = normal(3, 50), jax.numpy.array([[5, 9], [5, 10], [6, 9]], "uint32")
-    np.testing.assert_array_equal(jax.vmap(drop)(x), [drop(row) for row in x])
-    each = jax.vmap(lambda x, seed: kernels.drop(x, 0.5, seed))(x, seeds)
-    np.testing.assert_array_equal(each, [kernels.drop(row, 0.5, seed) for row, seed in zip(x, seeds, strict=True)])
-    assert len({tuple(row) for row in np.asarray(each == 0)}) == 3
-    slopes = jax.vmap(jax.grad(lambda x: (drop(x) ** 2).sum()))(x)
-    np.testing.assert_allclose(slopes, 4 * jax.vmap(drop)(x), rtol=1e-6)
+    np.testing.assert_array_equal(jax.vmap(noisy)(x), [noisy(row) for row in x])
+    each = jax.vmap(noisy)(x, seeds)
+    np.testing.assert_array_equal(each, [noisy(row, seed) for row, seed in zip(x, seeds, strict=True)])
+    factors = jax.vmap(noisy)(jax.numpy.ones_like(x), seeds)
+    assert len({tuple(row) for row in np.asarray(factors)}) == 3
+    slopes = jax.vmap(jax.grad(lambda x, seed: (noisy(x, seed) ** 2).sum()))(x, seeds)
+    np.testing.assert_allclose(slopes, 2 * factors * each, rtol=1e-6)
 
 
-@pytest.mark.parametrize("layer", [IC, Dropout])
+@pytest.mark.parametrize("layer", [IC, *DEVIATIONS])
 def test_steps_of_a_scan_are_calls_one_after_another(layer):
     x = normal(4, 20, 8)
     scanned, called = layer(0.5, seed=3), layer(0.5, seed=3)
@@ -84,9 +88,10 @@ def test_steps_of_a_scan_are_calls_one_after_another(layer):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_an_eager_call_is_one_compiled_program():
-    layer = Dropout(0.5, seed=0)
-    kernels.drop.clear_cache()
+@pytest.mark.parametrize("kind", DEVIATIONS)
+def test_an_eager_call_is_one_compiled_program(kind):
+    layer = kind(0.5, seed=0)
+    kernels._noisy.clear_cache()
     for _ in range(5):
-        dropped(layer, (20, 3))
-    assert kernels.drop._cache_size() == 1
+        noise(layer, (20, 3))
+    assert kernels._noisy._cache_size() == 1

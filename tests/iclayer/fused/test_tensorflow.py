@@ -56,16 +56,17 @@ def test_a_batch_of_unknown_size_may_be_empty(axis, dtype):
 
 @settings(max_examples=10, deadline=None)
 @given(
+    kernel=st.sampled_from([kernels.drop, kernels.spread]),
     shape=st.lists(st.integers(0, 40), min_size=1, max_size=4),
     dtype=st.sampled_from(["float32", "bfloat16", "float16", "float64"]),
     rate=st.sampled_from([0.05, 0.5]),
     seed=st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)),
 )
-def test_eager_graph_and_xla_drop_the_same_whether_they_know_the_shape_or_not(shape, dtype, rate, seed):
+def test_eager_graph_and_xla_have_the_same_noise_whether_they_know_the_shape_or_not(kernel, shape, dtype, rate, seed):
     def passes(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = kernels.drop(x, rate, tf.constant(seed, tf.int64))
+            y = kernel(x, rate, tf.constant(seed, tf.int64))
         return y, tape.gradient(y, x, x)
 
     x = tf.cast(tf.random.normal(shape, seed=1), dtype)
@@ -100,7 +101,7 @@ def test_a_hundred_shapes_need_few_kernels(monkeypatch, way, most):
     """XLA compiles a kernel for each size that reaches it, and stock dropout none."""
     sizes = set()
 
-    def recorded(dtype, rate):
+    def recorded(noise, dtype, rate):
         def kernel(x, seed):
             tf.py_function(lambda x: sizes.add(len(x)), [x], [])
             return x

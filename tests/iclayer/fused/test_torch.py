@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from passes import array, function, only, reference
+from passes import DEVIATIONS, array, function, hashed, only, reference
 
 from iclayer import IC
-from iclayer.fused import BatchNormalization, Dropout, kernels
+from iclayer.fused import BatchNormalization, Dropout, Uout, kernels
 
 torch = only("torch")
+KERNELS = [(Dropout, kernels.drop), (Uout, kernels.spread)]
 BACKENDS = ["eager", "aot_eager", *["inductor"] * bool(shutil.which("g++"))]
 
 
@@ -23,7 +24,7 @@ def _compile_anew():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_compiled_layer_normalizes_as_the_eager_one_and_drops_by_the_hash(backend):
+def test_the_compiled_layer_normalizes_as_the_eager_one_and_its_noise_is_of_the_hash(backend):
     shape = (8, 4, 4, 16)
     compiled, eager = IC(0.3, seed=5), IC(0.0)
     compiled.build(shape), eager.build(shape)
@@ -31,9 +32,9 @@ def test_the_compiled_layer_normalizes_as_the_eager_one_and_drops_by_the_hash(ba
     for call in range(3):
         x = torch.randn(shape, generator=torch.Generator().manual_seed(call))
         ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-        kept = torch.from_numpy(~reference(0.3, shape, 5, call))
-        found, expected = run(ours), eager(theirs, training=True) * kept / 0.7
-        np.testing.assert_array_equal(array(found) == 0, ~kept)
+        factors = torch.from_numpy(reference(Dropout, 0.3, shape, 5, call))
+        found, expected = run(ours), eager(theirs, training=True) * factors
+        np.testing.assert_array_equal(array(found) == 0, factors == 0)
         np.testing.assert_allclose(array(found), array(expected), rtol=1e-4, atol=1e-5)
         found.pow(3).sum().backward(), expected.pow(3).sum().backward()
         np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-3)
@@ -44,23 +45,23 @@ def test_the_compiled_layer_normalizes_as_the_eager_one_and_drops_by_the_hash(ba
 @settings(max_examples=50, deadline=None)
 @given(
     count=st.integers(0, 100_000),
-    rate=st.floats(0, 0.999),
     seed=st.integers(0, 2**31 - 1),
     call=st.integers(0, 2**31 - 1),
 )
-def test_the_hash_is_that_of_the_other_backends(count, rate, seed, call):
-    kept = kernels._hashed(torch.empty(count), rate, torch.tensor([seed, call], dtype=torch.int32))
-    np.testing.assert_array_equal(kept, ~reference(rate, (count,), seed, call))
+def test_the_hash_is_that_of_the_other_backends(count, seed, call):
+    found = kernels._hashed(torch.empty(count), torch.tensor([seed, call], dtype=torch.int32))
+    np.testing.assert_array_equal(found, hashed((count,), seed, call))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_dropout_compiles_whole(backend):
+@pytest.mark.parametrize(("kind", "kernel"), KERNELS)
+def test_noise_compiles_whole(kind, kernel, backend):
     """Without a break of the graph, though the words of the seed are not known then."""
-    run = torch.compile(lambda x, seed: kernels.drop(x, 0.3, seed), backend=backend, fullgraph=True)
+    run = torch.compile(lambda x, seed: kernel(x, 0.3, seed), backend=backend, fullgraph=True)
     for call, count in enumerate((1000, 5, 1)):
         seed = torch.tensor([2**31 - 1, call], dtype=torch.int32)
-        dropped = run(torch.ones(count), seed) == 0
-        np.testing.assert_array_equal(dropped, reference(0.3, (count,), 2**31 - 1, call))
+        expected = reference(kind, 0.3, (count,), 2**31 - 1, call)
+        np.testing.assert_allclose(run(torch.ones(count), seed), expected, rtol=2**-22)
 
 
 def test_autocast_reaches_the_layer_as_it_reaches_keras_own():
@@ -97,7 +98,7 @@ def test_functions_of_the_layer_are_transformed():
 def test_activations_stay_channels_last_in_memory():
     """As convolutions take and give them: a view of NCHW, of that memory format."""
     x = torch.randn((2, 5, 6, 7), requires_grad=True)
-    for layer in (BatchNormalization(), Dropout(0.5)):
+    for layer in (BatchNormalization(), Dropout(0.5), Uout(0.5)):
         y = layer(x, training=True)
         assert y.permute(0, 3, 1, 2).is_contiguous(memory_format=torch.channels_last)
         (slope,) = torch.autograd.grad(y.sum(), x)
@@ -105,13 +106,14 @@ def test_activations_stay_channels_last_in_memory():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
-def test_a_gpu_drops_by_the_hash_where_compiled_and_the_same_each_time_where_not():
+@pytest.mark.parametrize(("kind", "kernel"), KERNELS)
+def test_a_gpu_has_noise_of_the_hash_where_compiled_and_the_same_each_time_where_not(kind, kernel):
     seed, x = torch.tensor([5, 9], dtype=torch.int32).cuda(), torch.ones(10_000).cuda()
-    compiled = torch.compile(kernels.drop, fullgraph=True)(x, 0.5, seed)
-    np.testing.assert_array_equal(compiled.cpu() == 0, reference(0.5, (10_000,), 5, 9))
-    first, second = (kernels.drop(x, 0.5, seed).cpu() for _ in range(2))
+    compiled = torch.compile(kernel, fullgraph=True)(x, 0.5, seed)
+    np.testing.assert_allclose(compiled.cpu(), reference(kind, 0.5, (10_000,), 5, 9), rtol=2**-22)
+    first, second = (kernel(x, 0.5, seed).cpu() for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    assert 0.4 < (first == 0).float().mean() < 0.6
+    assert 0.4 < (first < 1).float().mean() < 0.6
 
 
 def test_16_random_bits_keep_any_rate_on_average_over_calls():
@@ -120,9 +122,10 @@ def test_16_random_bits_keep_any_rate_on_average_over_calls():
     assert abs(found - calls * 100_000 * 2**-18) < 6 * 20  # of 153; 20 is a bound of the standard deviation
 
 
-def test_masks_leave_pytorch_own_random_numbers_alone():
+@pytest.mark.parametrize("kind", DEVIATIONS)
+def test_noise_leaves_pytorch_own_random_numbers_alone(kind):
     torch.manual_seed(0)
     first = torch.rand(3)
     torch.manual_seed(0)
-    Dropout(0.5)(torch.ones(100), training=True)
+    kind(0.5)(torch.ones(100), training=True)
     np.testing.assert_array_equal(torch.rand(3), first)
