@@ -12,6 +12,7 @@ from keras import ops
 
 from iclayer.errors import require
 from iclayer.figure import figure
+from iclayer.fused import Uout
 from iclayer.insert import HARMLESS
 from iclayer.internals import layers_within, watched
 from iclayer.measures import Moments, NormInput, WeightInput, positions
@@ -27,6 +28,7 @@ DROPOUTS = (
     keras.layers.SpatialDropout3D,
     keras.layers.GaussianDropout,
     keras.layers.AlphaDropout,
+    Uout,
 )
 NORMS = keras.layers.BatchNormalization
 NO_MATRIX = (

@@ -3,18 +3,20 @@
 import keras
 
 from iclayer.errors import is_number, require
-from iclayer.fused import BatchNormalization, Dropout
+from iclayer.fused import BatchNormalization, Dropout, Uout
 
 NORMALIZATIONS = ("batch", "layer", "group", "instance", "none")
+NOISES = {"dropout": Dropout, "uout": Uout}
 
 
-def check_arguments(rate=0.0, normalization="batch", momentum=0.99, epsilon=1e-3):
+def check_arguments(rate=0.0, normalization="batch", momentum=0.99, epsilon=1e-3, noise="dropout"):
     """Raises a ValueError that names the first of the arguments that IC cannot take, what was expected and received."""
     known = isinstance(normalization, str) and normalization in NORMALIZATIONS
     require("rate", is_number(rate) and 0 <= rate < 1, "the fraction to drop, 0 <= rate < 1", f"{rate=}")
     require("normalization", known, f"one of {', '.join(NORMALIZATIONS)}", f"{normalization=}")
     require("momentum", is_number(momentum) and 0 <= momentum <= 1, "a float in [0, 1]", f"{momentum=}")
     require("epsilon", is_number(epsilon) and epsilon > 0, "a float above 0", f"{epsilon=}")
+    require("noise", isinstance(noise, str) and noise in NOISES, f"one of {', '.join(NOISES)}", f"{noise=}")
 
 
 def num_groups(channels):
@@ -69,13 +71,14 @@ class IC(keras.layers.Layer):
     Args:
         rate: float, 0 <= rate < 1, the fraction dropped. The paper's keep probability is p = 1 - rate.
         normalization: "batch" as in the paper, or one of its section 6: "layer", "group", "instance"; "none" leaves
-            dropout alone. See `normalization_layer`.
+            the noise alone. See `normalization_layer`.
         momentum: float, of the moving statistics; "batch" only.
         epsilon: float, added to the variance.
         axis: int, the axis of the channels.
         center: whether to learn a shift.
         scale: whether to learn a scale.
-        seed: int, of the dropout masks; None draws one.
+        seed: int, of the noise; None draws one.
+        noise: "dropout" as in the paper, or "uout" in its place, whose β is `rate`: see `Uout`.
         **kwargs: `name`, `dtype` and what else every Keras layer takes.
 
     Raises:
@@ -99,10 +102,11 @@ class IC(keras.layers.Layer):
         center=True,
         scale=True,
         seed=None,
+        noise="dropout",
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_arguments(rate, normalization, momentum, epsilon)
+        check_arguments(rate, normalization, momentum, epsilon, noise)
         whole = isinstance(axis, int) and not isinstance(axis, bool)
         require("axis", whole and axis != 0, "an int, not 0", f"{axis=}")
         self.rate = rate
@@ -113,8 +117,9 @@ class IC(keras.layers.Layer):
         self.center = center
         self.scale = scale
         self.seed = seed
+        self.noise = noise
         self.supports_masking = True
-        self.dropout = Dropout(rate, seed=seed, dtype=self.dtype_policy, name="dropout")
+        self.dropout = NOISES[noise](rate, seed=seed, dtype=self.dtype_policy, name=noise)
 
     def build(self, input_shape):
         rank = len(input_shape)
@@ -141,11 +146,11 @@ class IC(keras.layers.Layer):
         self.norm.build(input_shape)
 
     def call(self, inputs, training=None, mask=None):
-        """Normalizes, then drops.
+        """Normalizes, then adds the noise.
 
         Args:
             inputs: float tensor of rank 2 or more ("group" and "instance": 3 or more), of any dtype Keras computes in.
-            training: whether to use the batch's statistics and to drop.
+            training: whether to use the batch's statistics and the noise.
             mask: bool tensor of one rank less than `inputs`, or None; passed on, and "batch" leaves masked steps out.
 
         Returns:
@@ -159,7 +164,7 @@ class IC(keras.layers.Layer):
 
     def get_config(self):
         config = super().get_config()
-        names = ("rate", "normalization", "momentum", "epsilon", "axis", "center", "scale", "seed")
+        names = ("rate", "normalization", "momentum", "epsilon", "axis", "center", "scale", "seed", "noise")
         return config | {name: getattr(self, name) for name in names}
 
 

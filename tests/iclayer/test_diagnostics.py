@@ -94,9 +94,10 @@ def test_a_planted_variance_shift_is_found():
     assert row["variance_shift"] == pytest.approx((1 + 4 + 4 + 1) / 4, rel=1e-4)
 
 
-def test_statistics_are_recomputed_with_dropout_off_and_put_back():
+@pytest.mark.parametrize(("kind", "noise"), [(keras.layers.Dropout, "dropout"), (iclayer.Uout, "uout")])
+def test_statistics_are_recomputed_with_noise_off_and_put_back(kind, noise):
     norms = [keras.layers.BatchNormalization(name=f"norm{i}") for i in range(2)]
-    layers = [keras.layers.Dropout(0.5, name="dropout"), norms[0], iclayer.IC(0.5, name="ic"), norms[1]]
+    layers = [kind(0.5), norms[0], iclayer.IC(0.5, noise=noise, name="ic"), norms[1]]
     model = network(*layers, channels=4)
     inputs = gaussian(np.diag([1.0, 4, 9, 16])) + np.float32(3)
     before = [np.array(variable) for variable in model.variables]

@@ -1,4 +1,6 @@
-"""IC: the contract of a Keras layer, and section 3 of the paper."""
+"""IC and Uout: the contract of a Keras layer; IC: section 3 of the paper."""
+
+from functools import partial
 
 import keras
 import numpy as np
@@ -7,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import iclayer
-from iclayer import IC
-from iclayer.layer import NORMALIZATIONS, normalization_layer, num_groups
+from iclayer import IC, Uout
+from iclayer.layer import NOISES, NORMALIZATIONS, normalization_layer, num_groups
 
 SHAPE = (6, 4, 5, 8)
 
@@ -29,12 +31,16 @@ def moved(layer, x):
     return layer
 
 
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+KINDS = {normalization: partial(IC, 0.3, normalization) for normalization in NORMALIZATIONS}
+KINDS |= {"batch, uout": partial(IC, 0.3, noise="uout"), "Uout": partial(Uout, 0.3)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_it_is_a_keras_layer(normalization, dtype, tmp_path):
+def test_it_is_a_keras_layer(kind, dtype, tmp_path):
     x = normal()
     inputs = keras.Input(SHAPE[1:])
-    layer = IC(0.3, normalization, seed=3, dtype=dtype, name="ic")
+    layer = KINDS[kind](seed=3, dtype=dtype, name="layer")
     model = keras.Model(inputs, keras.layers.Conv2D(2, 3, dtype=dtype)(layer(inputs)))
     model.compile("sgd", "mse")
     model.fit(x, np.zeros((6, 2, 3, 2)), batch_size=3, verbose=0)
@@ -42,7 +48,7 @@ def test_it_is_a_keras_layer(normalization, dtype, tmp_path):
     assert keras.backend.standardize_dtype(layer(x).dtype) == layer.compute_dtype
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.get_layer("ic").get_config() == layer.get_config()
+    assert loaded.get_layer("layer").get_config() == layer.get_config()
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
     model.save_weights(tmp_path / "model.weights.h5")
     clone = keras.models.clone_model(model)
@@ -86,9 +92,12 @@ def test_every_argument_survives_the_config():
         "center": False,
         "scale": False,
         "seed": 7,
+        "noise": "uout",
     }
     config = IC(**arguments, name="mine").get_config()
     assert {key: IC.from_config(config).get_config()[key] for key in arguments} == arguments
+    del config["noise"]  # as one of before there was a choice
+    assert IC.from_config(config).noise == "dropout"
 
 
 STOCK = {
@@ -101,10 +110,11 @@ STOCK = {
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize(("rate", "training"), [(0.0, True), (0.0, False), (0.4, False)])
-def test_rate_0_and_inference_are_exactly_the_normalization(normalization, rate, training):
+def test_rate_0_and_inference_are_exactly_the_normalization(normalization, noise, rate, training):
     x = normal()
-    ours = moved(IC(rate, normalization, momentum=0.9, epsilon=1e-2), x)
+    ours = moved(IC(rate, normalization, momentum=0.9, epsilon=1e-2, noise=noise), x)
     stock = moved(STOCK[normalization](), x)
     tolerance = 1e-5 if training and normalization == "batch" else 0  # another kernel: see test_fused.py
     outputs = [array(layer(x, training=training)) for layer in (ours, stock)]
@@ -127,6 +137,16 @@ def test_training_drops_whole_activations_and_scales_the_rest(shape, rate, data)
     dropped = ours == 0
     assert abs(dropped.mean() - rate) < 6 * np.sqrt(rate * (1 - rate) / x.size)
     np.testing.assert_allclose(ours[~dropped], (whole / (1 - rate))[~dropped], rtol=1e-5)
+
+
+def test_training_multiplies_normalized_activations_by_what_uout_draws():
+    x = normal((1000, 4, 5, 8))
+    ours, whole = (array(IC(rate, noise="uout", seed=0)(x, training=True)) for rate in (0.3, 0.0))
+    apart = abs(whole) > 1e-3  # of the rest, rounding is a part
+    unit = (ours / whole - 1)[apart] / 0.3
+    assert 0.99 < abs(unit).max() < 1.01
+    assert abs(unit.mean()) < 6 * np.sqrt(1 / 3 / unit.size)
+    assert abs((unit**2).mean() - 1 / 3) < 6 * np.sqrt(4 / 45 / unit.size)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.5])
@@ -154,9 +174,10 @@ def test_masks_pass_through_and_masked_steps_do_not_count():
     a, b = (array(IC(0.0)(v, training=True, mask=mask)) for v in (x, spoiled))
     np.testing.assert_array_equal(a[:, :2], b[:, :2])
     np.testing.assert_allclose(a[:, :2].mean(axis=(0, 1)), 0, atol=1e-5)
-    sequence = keras.Sequential([keras.layers.Masking(), IC(0.1, seed=0), keras.layers.LSTM(3)])
     short = keras.ops.convert_to_tensor(x[:, :2])
-    np.testing.assert_allclose(array(sequence(x)), array(sequence(short)), atol=1e-6)
+    for layer in (IC(0.1, seed=0), Uout(0.1, seed=0)):
+        sequence = keras.Sequential([keras.layers.Masking(), layer, keras.layers.LSTM(3)])
+        np.testing.assert_allclose(array(sequence(x)), array(sequence(short)), atol=1e-6)
 
 
 def test_training_follows_the_gradient_of_the_stock_layers():
@@ -193,6 +214,8 @@ def test_functional_form_of_figure_2_makes_a_new_layer_at_each_call():
         ({"normalization": None}, "`normalization`"),
         ({"momentum": 1.1}, "`momentum`"),
         ({"epsilon": 0}, "`epsilon`"),
+        ({"noise": "out"}, "`noise`.*dropout, uout.*'out'"),
+        ({"noise": None}, "`noise`"),
         ({"axis": 0}, "`axis`"),
         ({"axis": 1.0}, "`axis`"),
     ],

@@ -11,6 +11,7 @@ from passes import DEVIATIONS, array, function, hashed, only, reference
 
 from iclayer import IC
 from iclayer.fused import BatchNormalization, Dropout, Uout, kernels
+from iclayer.layer import NOISES
 
 torch = only("torch")
 KERNELS = [(Dropout, kernels.drop), (Uout, kernels.spread)]
@@ -24,15 +25,16 @@ def _compile_anew():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_compiled_layer_normalizes_as_the_eager_one_and_its_noise_is_of_the_hash(backend):
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_compiled_layer_normalizes_as_the_eager_one_and_its_noise_is_of_the_hash(noise, backend):
     shape = (8, 4, 4, 16)
-    compiled, eager = IC(0.3, seed=5), IC(0.0)
+    compiled, eager = IC(0.3, seed=5, noise=noise), IC(0.0)
     compiled.build(shape), eager.build(shape)
     run = torch.compile(lambda x: compiled(x, training=True), backend=backend)
     for call in range(3):
         x = torch.randn(shape, generator=torch.Generator().manual_seed(call))
         ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-        factors = torch.from_numpy(reference(Dropout, 0.3, shape, 5, call))
+        factors = torch.from_numpy(reference(NOISES[noise], 0.3, shape, 5, call))
         found, expected = run(ours), eager(theirs, training=True) * factors
         np.testing.assert_array_equal(array(found) == 0, factors == 0)
         np.testing.assert_allclose(array(found), array(expected), rtol=1e-4, atol=1e-5)

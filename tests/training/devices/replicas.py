@@ -19,6 +19,7 @@ from two_devices import two_cpus  # noqa: E402
 
 import iclayer  # noqa: E402
 from iclayer.internals import layers_within  # noqa: E402
+from iclayer.layer import NOISES  # noqa: E402
 from training import cli, export, run  # noqa: E402
 from training.data.images import ImageSet  # noqa: E402
 from training.devices import strategy  # noqa: E402
@@ -74,10 +75,10 @@ def train(network, rate, devices, synchronized):
     return model, history.history | {"moved": np.abs(flat(model.trainable_variables) - first).max()}
 
 
-def left_by_dropout(devices):
-    """What dropout leaves of 1,000 ones on each replica of this process, in two calls."""
+def made_of_ones(noise, devices):
+    """What noise makes of 1,000 ones on each replica of this process, in two calls."""
     with devices.scope():
-        layer = iclayer.IC(0.5, normalization="none", seed=0)
+        layer = iclayer.IC(0.5, normalization="none", noise=noise, seed=0)
         layer.build((1, 1000))
     call = tf.function(lambda: layer(tf.ones((1, 1000)), training=True))
     if not devices.distribution:
@@ -129,7 +130,7 @@ def main(kind, outputs_path):
     model, history = train("cifar", 0.5, devices, synchronized=False)
     outputs["statistics of replicas"] = local(devices, statistics(model))
     outputs["weights of replicas"] = local(devices, model.trainable_variables)
-    outputs["left by dropout"] = left_by_dropout(devices)
+    outputs |= {noise: made_of_ones(noise, devices) for noise in NOISES}
     outputs["evaluated"] = [history["val_loss"][-1], history["val_accuracy"][-1]]
     outputs["apart and averaged"] = apart_and_averaged(devices)
     if devices.chief:

@@ -69,12 +69,13 @@ def test_two_replicas_compute_what_one_does(found, kind, network):
 
 
 @pytest.mark.parametrize("kind", ["mirrored", "multi_worker"])
-def test_replicas_have_masks_of_their_own_and_one_state(found, kind):
+def test_replicas_have_noise_of_their_own_and_one_state(found, kind):
     _, outputs = found
-    masks = np.concatenate([worker["left by dropout"] for worker in outputs[kind]], axis=1) != 0
-    assert masks.shape == (2, 2, 1000)  # call, replica
-    for a, b in ((masks[0, 0], masks[0, 1]), (masks[0, 0], masks[1, 0]), (masks[0, 1], masks[1, 0])):
-        assert abs((a != b).mean() - 0.5) < 0.1  # 6 standard deviations
+    for noise in replicas.NOISES:
+        raised = np.concatenate([worker[noise] for worker in outputs[kind]], axis=1) > 1
+        assert raised.shape == (2, 2, 1000)  # call, replica
+        for a, b in ((raised[0, 0], raised[0, 1]), (raised[0, 0], raised[1, 0]), (raised[0, 1], raised[1, 0])):
+            assert abs((a != b).mean() - 0.5) < 0.1  # 6 standard deviations
     for what in ("weights of replicas", "statistics of replicas"):
         values = np.concatenate([worker[what] for worker in outputs[kind]])
         assert len(values) == 2
