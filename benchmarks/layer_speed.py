@@ -33,6 +33,7 @@ CONTENDERS = {
     "fused normalization": lambda: [fused.BatchNormalization()],
     "stock normalization": lambda: [keras.layers.BatchNormalization()],
     "fused dropout": lambda: [fused.Dropout(0.05)],
+    "Uout": lambda: [iclayer.Uout(0.1)],
     "stock dropout": lambda: [keras.layers.Dropout(0.05)],
 }
 
