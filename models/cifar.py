@@ -2,22 +2,8 @@
 
 import keras
 
-from iclayer.errors import require
-from models.units import LayerFactory, check_shortcut
-
-
-def units_per_stage(depth, bottleneck):
-    """n of depth 6n + 2 (two weight layers a unit) or 9n + 2 (three).
-
-    Raises:
-        ValueError: no n above 0 gives `depth`; the message names the nearest valid depths.
-    """
-    step = 9 if bottleneck else 6
-    n = (depth - 2) // step
-    nearest = [step * k + 2 for k in (n, n + 1) if k >= 1] or [step + 2]
-    named = f"the nearest {'being' if len(nearest) == 1 else 'are'} {' and '.join(map(str, nearest))}"
-    require("depth", n > 0 and depth == step * n + 2, f"{step}n + 2 for {bottleneck=}, {named}", f"{depth=}")
-    return n
+from models.depths import units_per_stage
+from models.factory import LayerFactory, basic_convs, bottleneck_convs, check_shortcut, convolution
 
 
 def cifar_resnet(
@@ -55,11 +41,11 @@ def cifar_resnet(
     Raises:
         ValueError: an argument is not valid.
     """
-    n = units_per_stage(depth, bottleneck)
+    n = units_per_stage("cifar_resnet", depth, bottleneck)
     check_shortcut(shortcut)
     layers = LayerFactory(unit, rate, normalization, momentum, epsilon, use_bias, l2)
     inputs = keras.Input(input_shape, name="image")
-    x = layers.stem(inputs, "stem", filters=16, kernel_size=3, strides=1)
-    x = layers.stages(x, (16, 32, 64), (n, n, n), bottleneck, shortcut)
+    x = layers.stem(inputs, "stem", **convolution(16, 3))
+    x = layers.stages(x, (16, 32, 64), (n, n, n), bottleneck_convs if bottleneck else basic_convs, shortcut)
     logits = layers.head(x, num_classes)
     return keras.Model(inputs, logits, name=f"resnet{'_b' if bottleneck else ''}_{depth}")

@@ -3,15 +3,15 @@
 import keras
 
 from iclayer.errors import require
-from models.units import LayerFactory, check_shortcut
+from models.factory import LayerFactory, basic_convs, bottleneck_convs, check_shortcut, convolution
 
-# Units of each stage, and whether they are bottlenecks.
+# Units of each stage, and their convs.
 DEPTHS = {
-    18: ((2, 2, 2, 2), False),
-    34: ((3, 4, 6, 3), False),
-    50: ((3, 4, 6, 3), True),
-    101: ((3, 4, 23, 3), True),
-    152: ((3, 8, 36, 3), True),
+    18: ((2, 2, 2, 2), basic_convs),
+    34: ((3, 4, 6, 3), basic_convs),
+    50: ((3, 4, 6, 3), bottleneck_convs),
+    101: ((3, 4, 23, 3), bottleneck_convs),
+    152: ((3, 8, 36, 3), bottleneck_convs),
 }
 MEAN = (0.485, 0.456, 0.406)  # of the training images' red, green and blue, scaled to [0, 1]
 
@@ -61,11 +61,11 @@ def imagenet_resnet(
     """
     check_depth(depth, stages)
     check_shortcut(shortcut)
-    units, bottleneck = DEPTHS[depth]
+    units, convs = DEPTHS[depth]
     layers = LayerFactory(unit, rate, normalization, momentum, epsilon, use_bias, l2)
     inputs = keras.Input(input_shape, name="image", dtype="uint8")
     x = keras.layers.Rescaling(1 / 255, [-mean for mean in MEAN], name="image_rescaling")(inputs)
-    x = layers.stem(x, "stem", filters=64, kernel_size=7, strides=2)
+    x = layers.stem(x, "stem", **convolution(64, 7, 2))
     x = keras.layers.MaxPooling2D(3, 2, padding="same", data_format="channels_last", name="stem_pool")(x)
-    x = layers.stages(x, (64, 128, 256, 512), stages or units, bottleneck, shortcut)
+    x = layers.stages(x, (64, 128, 256, 512), stages or units, convs, shortcut)
     return keras.Model(inputs, layers.head(x, num_classes, layers.regularizer), name=f"resnet_{depth}")

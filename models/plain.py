@@ -3,7 +3,7 @@
 import keras
 
 from iclayer.errors import require
-from models.units import LayerFactory
+from models.factory import LayerFactory, convolution
 
 # Widths and 3x3 convs of each stage. The article that compares small, medium and large models on Fashion-MNIST gives
 # no architectures; "small" is smaller than LeNet-5, as it says of its own.
@@ -26,7 +26,8 @@ def plain(
 
     Args:
         size: "small" (2 convs), "medium" (6) or "large" (9).
-        unit: a name of `models.UNITS`, or an ordering of one's own; `|` changes nothing here.
+        unit: a name of `models.UNITS`, or an ordering of one's own; `|`, and what stands behind `;`, change nothing
+            here.
         num_classes: int.
         input_shape: (height, width, channels).
         rate, normalization, momentum, epsilon, use_bias, l2: as in `models.cifar_resnet`.
@@ -43,10 +44,6 @@ def plain(
     inputs = x = keras.Input(input_shape, name="image")
     for stage, width in enumerate(widths, 1):
         for i in range(1, convs + 1):
-            place, conv = f"stage{stage}", {"filters": width, "kernel_size": 3}
-            if stage == i == 1:
-                x = layers.stem(x, place, i, strides=1, **conv)
-                continue
-            x = layers.weight_layer(x, place, i, strides=2 if i == 1 else 1, **conv)
-            x = layers.apply(layers.ordering.waiting, x, place, i)
+            layer = layers.stem if stage == i == 1 else layers.weight_layer
+            x = layer(x, f"stage{stage}", i, **convolution(width, 3, 2 if stage > 1 and i == 1 else 1))
     return keras.Model(inputs, layers.head(x, num_classes), name=f"plain_{size}")

@@ -8,8 +8,11 @@ KINDS = {
     "BatchNormalization": "bn",
     "Dropout": "dropout",
     "IC": "ic",
+    "GroupedConv2D": "conv",
+    "Uout": "uout",
     "ReLU": "relu",
     "Add": "+",
+    "Concatenate": "concat",
     "GlobalAveragePooling2D": "pool",
     "Dense": "dense",
 }
@@ -35,4 +38,4 @@ class Graph:
         return path[::-1]
 
     def operations(self):
-        return " ".join(self.kind[name] for name in self.main_path())
+        return [self.kind[name] for name in self.main_path()]

@@ -93,7 +93,7 @@ def parse(tree: dict[str, Any]) -> Config:
 def _parser(script):
     parser = ArgumentParser(
         prog=script,
-        description="Trains ResNets and plain networks with any ordering of normalization, dropout and activation.",
+        description="Trains networks of any ordering of normalization, dropout and activation.",
         epilog="Exit codes: 0 all runs finished, 2 a mistake of yours, 3 a run diverged, 130 interrupted (the same "
         "command resumes it).",
         exit_on_error=False,
@@ -156,12 +156,12 @@ def _fill(cls, parsed, prefix=""):
 
 def label(values: dict[str, Any]) -> str:
     """Values of keys as a name, such as "resnet-b-110-baseline-rate-0.1"; what `SPEAK` stands without its key."""
-    return "-".join(_part(key, value) for key, value in values.items())
+    return "-".join(_part(key, value, values.get("model.network")) for key, value in values.items())
 
 
-def _part(key, value):
+def _part(key, value, network):
     name = key.split(".")[-1]
-    if key == "model.bottleneck":
+    if key == "model.bottleneck" and network in (None, "cifar_resnet"):
         return "resnet-b" if value else "resnet"
     if value in (None, []) or isinstance(value, bool):
         return name if value else f"no-{name}"

@@ -10,15 +10,17 @@ from typing import Any, Literal
 
 import models
 from iclayer.layer import NORMALIZATIONS, check_arguments
-from models.cifar import units_per_stage
+from models.depths import check_widths, units_per_stage
+from models.factory import SHORTCUTS
 from models.imagenet import check_depth
 from models.plain import SIZES
-from models.units import SHORTCUTS, Ordering
+from models.units import Ordering
 from training.data.known import ILSVRC2012, KNOWN
 from training.errors import UserError, require
 
 # What changes no result, or its last digits alone.
 NEUTRAL = ("out", "resume", "data.data_dir", "data.on_bad_image", "train.threads", "train.tensorboard")
+SMALL = ("cifar_resnet", "wide_resnet", "resnext", "densenet", "plain")  # networks of small images
 # What differs from the defaults below, for each script (4.2, 4.3).
 DEFAULTS: dict[str, dict[str, Any]] = {
     "train_cifar.py": {},
@@ -80,12 +82,18 @@ class ModelConfig:
 
     Args:
         network: a builder of `models`; the other keys are its arguments
-        depth: cifar_resnet: 6n + 2, or 9n + 2 with bottleneck; imagenet_resnet: 18, 34, 50, 101 or 152
+        depth: cifar_resnet: 6n + 2, or 9n + 2 with bottleneck; wide_resnet: 6n + 4; resnext: 9n + 2; densenet: 3n + 4,
+            or 6n + 4 with bottleneck; imagenet_resnet: 18, 34, 50, 101 or 152
         unit: name of a unit, or an ordering such as "conv bn | relu"
-        bottleneck: cifar_resnet: ResNet-B
+        bottleneck: cifar_resnet: ResNet-B; densenet: DenseNet-B
+        width: wide_resnet: how many times as wide as a ResNet
+        cardinality: resnext: groups of channels
+        base_width: resnext: channels of a group in the first stage
+        growth_rate: densenet: channels that a unit adds
+        compression: densenet: share of the channels that a transition keeps
         stages: imagenet_resnet: units of each of the four stages; null: those of He et al.
         size: plain: number and width of layers
-        rate: fraction that dropout drops
+        rate: fraction that dropout drops; of Uout, how far it spreads
         normalization: what `bn`, and `ic` before its dropout, do
         momentum: of the moving statistics
         epsilon: added to the variance
@@ -94,10 +102,15 @@ class ModelConfig:
         l2: penalty on conv kernels
     """
 
-    network: Literal["cifar_resnet", "plain", "imagenet_resnet"] = "cifar_resnet"
+    network: Literal[*SMALL, "imagenet_resnet"] = "cifar_resnet"  # type: ignore[valid-type]
     depth: int = 110
     unit: str = "relu-ic-conv"
     bottleneck: bool = False
+    width: int = 10
+    cardinality: int = 8
+    base_width: int = 64
+    growth_rate: int = 12
+    compression: float = 1.0
     stages: list[int] | None = None
     size: Literal[*SIZES] = "medium"  # type: ignore[valid-type]
     rate: float = 0.05
@@ -199,9 +212,16 @@ def data_path(name: str) -> pathlib.PurePath | None:
 
 def network(config: dict[str, Any]) -> str:
     """The name of a flattened config's network, such as "ResNet-B-110" or "plain medium"."""
-    if config["model.network"] == "plain":
-        return f"plain {config['model.size']}"
-    return f"ResNet-{'B-' if config['model.bottleneck'] else ''}{config['model.depth']}"
+    own = vars(ModelConfig()) | {key.removeprefix("model."): value for key, value in config.items()}
+    bottle, compressed = own["bottleneck"], own["compression"] < 1
+    dense = "DenseNet-" + f"{'B' * bottle}{'C' * compressed}-" * (bottle or compressed)
+    form = {
+        "wide_resnet": "WRN-{depth}-{width}",
+        "resnext": "ResNeXt-{depth} {cardinality}x{base_width}d",
+        "densenet": dense + "{depth} k={growth_rate}",
+        "plain": "plain {size}",
+    }.get(own["network"], "ResNet-" + "B-" * bottle + "{depth}")
+    return form.format_map(own)
 
 
 def defaults(config: Config) -> dict[str, Any]:
@@ -213,7 +233,7 @@ def defaults(config: Config) -> dict[str, Any]:
 def _validate_data(data, network):
     photographs = network == "imagenet_resnet"
     if data.name in KNOWN or data.name == ILSVRC2012:
-        fitting = ("imagenet_resnet",) if data.name == ILSVRC2012 else ("cifar_resnet", "plain")
+        fitting = ("imagenet_resnet",) if data.name == ILSVRC2012 else SMALL
         require("model.network", network, network in fitting, f"{' or '.join(fitting)} for {data.name}")
     default = DataConfig()
     for key in ("train_examples", "shift") if photographs else ("area", "aspect", "image_size", "on_bad_image"):
@@ -258,9 +278,10 @@ def validate(config: Config) -> None:
     try:
         Ordering.parse(model.unit)
         check_arguments(model.rate, model.normalization, model.momentum, model.epsilon)
-        if model.network == "cifar_resnet":
-            units_per_stage(model.depth, model.bottleneck)
+        check_widths(model.width, model.cardinality, model.base_width, model.growth_rate, model.compression)
         if model.network == "imagenet_resnet":
             check_depth(model.depth, model.stages)
+        elif model.network != "plain":
+            units_per_stage(model.network, model.depth, model.bottleneck)
     except ValueError as error:
         raise UserError(f"model: {error}") from error

@@ -15,7 +15,7 @@ os.environ["KERAS_BACKEND"] = "torch"  # of models.units, which reads the orderi
 from torch import nn
 
 from benchmarks.contenders import turns
-from models.cifar import units_per_stage
+from models.depths import units_per_stage
 from models.units import Ordering
 
 WAYS = ("eager", "compile", "reduce-overhead", "graph", "compile-graph", "ceilings")
@@ -46,15 +46,15 @@ class Unit(nn.Module):
         super().__init__()
         inputs, branch = channels, []
         for index, conv in enumerate(convs, 1):
-            waiting = ordering.waiting if index < len(convs) else ()
-            tokens = ordering.before + ordering.conv + ordering.after + waiting
+            before, weights, after, waiting = ordering.first if index < len(convs) else ordering.last
+            tokens = before + weights + after + (waiting if index < len(convs) else ())
             part, channels = layers(tokens, channels, conv[1], conv[0], conv[2])
             branch.append(part)
         self.branch = nn.Sequential(*branch)
         stride = convs[0][2]
         same = stride == 1 and channels == inputs
         self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, channels, 1, stride)
-        self.waiting, self.channels = layers(ordering.waiting, channels)
+        self.waiting, self.channels = layers(ordering.last.waiting, channels)
 
     def forward(self, x):
         return self.waiting(self.shortcut(x) + self.branch(x))
@@ -63,15 +63,15 @@ class Unit(nn.Module):
 def resnet(depth, bottleneck, unit):
     """`models.cifar_resnet` with its defaults."""
     ordering = Ordering.parse(unit)
-    stem, channels = layers(ordering.conv + ordering.after + ordering.waiting, 3, 16, 3)
+    stem, channels = layers(sum(ordering.first[1:], ()), 3, 16, 3)
     parts = [stem]
     for stage, width in enumerate((16, 32, 64)):
-        for i in range(units_per_stage(depth, bottleneck)):
+        for i in range(units_per_stage("cifar_resnet", depth, bottleneck)):
             stride = 2 if stage and not i else 1
             plain, bottle = [(3, width, stride), (3, width, 1)], [(1, width, stride), (3, width, 1), (1, 4 * width, 1)]
             parts.append(Unit(ordering, channels, bottle if bottleneck else plain))
             channels = parts[-1].channels
-    before, _ = layers(ordering.before, channels)
+    before, _ = layers(ordering.first.before + ordering.unpooled, channels)
     pooled, _ = layers(ordering.pooled, channels)
     return nn.Sequential(*parts, before, nn.AdaptiveAvgPool2d(1), pooled, nn.Flatten(), nn.Linear(channels, 10))
 

@@ -83,7 +83,7 @@ class Uout(keras.layers.Layer):
     Raises:
         ValueError: `rate` or `seed` is not valid.
 
-    Reference: Li et al. 2019, arXiv 1801.05134, where it is named Uout.
+    Reference: Li et al. 2018, arXiv 1801.05134, where it is named Uout.
     """
 
     def __init__(self, rate, seed=None, **kwargs):

@@ -18,8 +18,10 @@ SHORTCUTS = ("projection", "projection-norm", "identity-pad")
             for shortcut in SHORTCUTS
         ),
         lambda shape: models.plain("large", input_shape=shape),
+        lambda shape: models.resnext(11, 2, 4, input_shape=shape),
+        lambda shape: models.densenet(10, 4, 0.5, True, input_shape=shape),
     ],
-    ids=[*SHORTCUTS, "plain"],
+    ids=[*SHORTCUTS, "plain", "resnext", "densenet"],
 )
 def test_networks_of_small_images_take_any_size(build, shape):
     logits = build(shape)(np.ones((2, *shape), np.float32), training=True)

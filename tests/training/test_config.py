@@ -57,6 +57,33 @@ def test_print_config_prints_what_would_run_and_it_can_be_run_again(grid, tmp_pa
     assert not pathlib.Path("runs/grid").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ("--model.network wide_resnet --model.depth 16 --model.width 4", "WRN-16-4"),
+        ("--model.network resnext --model.depth 29 --model.base_width 16", "ResNeXt-29 8x16d"),
+        ("--model.network densenet --model.depth 40", "DenseNet-40 k=12"),
+        ("--model.network densenet --model.depth 22 --model.bottleneck true", "DenseNet-B-22 k=12"),
+        (
+            "--model.network densenet --model.depth 22 --model.growth_rate 8 --model.bottleneck true "
+            "--model.compression 0.5",
+            "DenseNet-BC-22 k=8",
+        ),
+        ("--model.network plain --model.size large", "plain large"),
+        ("--model.depth 29 --model.bottleneck true", "ResNet-B-29"),
+    ],
+)
+def test_a_network_has_the_name_that_people_know(options, name):
+    (run,), _ = cli.load(options.split())
+    assert config.network(config.flatten(run.config.to_dict())) == name
+
+
+def test_a_bottleneck_names_a_resnet_b_and_no_densenet():
+    keys = {"model.bottleneck": True, "model.depth": 22}
+    assert cli.label(keys) == "resnet-b-22"
+    assert cli.label({"model.network": "densenet", **keys}) == "densenet-bottleneck-22"
+
+
 def test_help_explains_every_key(capsys):
     with pytest.raises(SystemExit) as exit_:
         train_cifar.main(["--help"])

@@ -107,6 +107,7 @@ def change(key, value):
 
 def test_no_two_keys_give_one_name():
     aside = {"model.network", "model.size", "model.stages", *config.NEUTRAL}  # not by themselves, or of no result
+    aside |= {f"model.{key}" for key in ("width", "cardinality", "base_width", "growth_rate", "compression")}
     aside |= {"data.area", "data.aspect", "data.image_size"}  # of photographs
     flat = config.flatten(config.Config().to_dict())
     found = [directories([f"--{key}={change(key, value)}"]) for key, value in flat.items() if key not in aside]

@@ -7,7 +7,7 @@ import hashlib
 import keras
 import numpy as np
 
-from training.config import DataConfig
+from training.config import SMALL, DataConfig
 from training.data import pipeline
 from training.data.augmentation import Augmentation
 from training.data.known import KNOWN
@@ -27,7 +27,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     genuine: bool = True  # whether they are those of the data set of this name
     kind = "images of one small shape"
-    networks = ("cifar_resnet", "plain")
+    networks = SMALL
 
     @property
     def num_classes(self) -> int:
