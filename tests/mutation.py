@@ -55,7 +55,7 @@ TESTS = {
     "iclayer/internals.py": "keras_contract diagnostics insert",
     "iclayer/layer.py": "layer",
     "iclayer/measures.py": "diagnosed_layers diagnostics",
-    "iclayer/theory.py": "theory",
+    "iclayer/theory.py": "theory variance_shift",
     "iclayer/weights.py": "diagnosed_layers diagnostics insert",
     "models/cifar.py": "models",
     "models/imagenet.py": "imagenet models",
