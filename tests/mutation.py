@@ -55,6 +55,7 @@ TESTS = {
     "iclayer/internals.py": "keras_contract diagnostics insert",
     "iclayer/layer.py": "layer",
     "iclayer/measures.py": "diagnosed_layers diagnostics",
+    "iclayer/shift.py": "shift",
     "iclayer/theory.py": "theory variance_shift",
     "iclayer/weights.py": "diagnosed_layers diagnostics insert",
     "models/cifar.py": "models",
