@@ -79,8 +79,8 @@ alone-jax alone-torch: alone-%: .venv-%/installed
 	KERAS_BACKEND=$* OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py tests/iclayer/fused \
 		$(if $(SHORT),tests/models tests/training/test_train.py -k "$(LAYER) or plain",tests/training/test_resume.py \
 		tests/training/devices/test_threads.py \
-		$(addprefix tests/iclayer/test_,insert.py diagnostics.py keras_contract.py) \
-		-k "$(LAYER) or kills or dense or planted or contract or threads")
+		$(addprefix tests/iclayer/test_,insert.py diagnostics.py shift.py keras_contract.py) \
+		-k "$(LAYER) or kills or dense or planted or shift or contract or threads")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
 mutation: COPY := build/mutation-$(shell git rev-parse --short HEAD)

@@ -14,8 +14,8 @@ from iclayer.errors import require
 from iclayer.figure import figure
 from iclayer.fused import Uout
 from iclayer.insert import HARMLESS
-from iclayer.internals import layers_within, watched
-from iclayer.measures import Moments, NormInput, WeightInput, positions
+from iclayer.internals import layers_within, path_within, watched
+from iclayer.measures import Moments, NormInput, WeightInput, batches_of, positions
 from iclayer.weights import FEEDFORWARD, MEASURED, neuron_axes
 
 __all__ = ["diagnose", "figure", "recomputed_statistics"]
@@ -93,14 +93,14 @@ def diagnose(
         ValueError: the model is not built, or has no weight layer or several outputs, or an argument is not valid.
     """
     loss = _check(model, images, labels, loss, batch_size, pairs)
-    batches = functools.partial(_batches, batch_size=batch_size)
+    batches = functools.partial(batches_of, batch_size=batch_size)
     state = _state(model)
     rows: dict[tuple, dict[str, Any]] = {}
     try:
         for mode in ("training", "inference"):
             seen, outputs = _measure(model, batches(images), mode == "training", pairs, seed)
             for layer, measured in seen.items():
-                rows[mode, layer] = {"layer": _path(model, layer), "mode": mode, **measured.row()}
+                rows[mode, layer] = {"layer": path_within(model, layer), "mode": mode, **measured.row()}
             _restore(model, state)
         _warn_of_unseen(model, {layer for _, layer in rows})
         if labels is not None:
@@ -138,7 +138,7 @@ def recomputed_statistics(model, images, batch_size=64):
         for layer in rates:
             layer.rate = 0.0
         with watched([layer for layer in layers if isinstance(layer, NORMS)], see):
-            for batch in _batches(images, batch_size):
+            for batch in batches_of(images, batch_size):
                 model(batch, training=True)
         _restore(model, state)
         for layer, seen in moments.items():
@@ -166,7 +166,7 @@ def _check(model, images, labels, loss, batch_size, pairs):
     if labels is None:
         return None
     require("labels", np.shape(labels) == (min(counts),), f"shape {(min(counts),)}", f"shape {np.shape(labels)}")
-    outputs = _output(model, next(_batches(images, 2)), training=False)
+    outputs = _output(model, next(batches_of(images, 2)), training=False)
     require("model", outputs.ndim == 2, "outputs (images, classes), to compare labels with", f"shape {outputs.shape}")
     least, most = np.min(labels), np.max(labels)
     require("labels", 0 <= least <= most < outputs.shape[1], f"0 to {outputs.shape[1] - 1}", f"{least} to {most}")
@@ -186,12 +186,6 @@ def _state(model):
 def _restore(model, state):
     for variable, value in zip(model.non_trainable_variables, state, strict=True):
         variable.assign(value)
-
-
-def _batches(images, batch_size):
-    count = len(keras.tree.flatten(images)[0])
-    for start in range(0, count, batch_size):
-        yield keras.tree.map_structure(lambda array, i=start: ops.convert_to_tensor(array[i : i + batch_size]), images)
 
 
 def _measure(model, batches, training, pairs, seed):
@@ -219,14 +213,10 @@ def _warn_of_unseen(model, seen):
         within = {id(weight) for each in layers_within(layer) for weight in each.weights}
         matrix = any(len(weight.shape) > 1 and id(weight) not in within for weight in layer.weights)
         if (matrix and not isinstance(layer, NO_MATRIX)) or (layer.built and isinstance(layer, NORMS)):
-            unseen.append(f"{_path(model, layer)} ({type(layer).__name__})")
+            unseen.append(f"{path_within(model, layer)} ({type(layer).__name__})")
     if unseen:
         found = ", ".join(sorted(unseen))
         warnings.warn(f"Not measured, of another kind or called where it is not seen: {found}", stacklevel=3)
-
-
-def _path(model, layer):
-    return (layer.path or layer.name).removeprefix(f"{model.name}/")  # one that was never called has no path
 
 
 def _output(model, batch, training):
@@ -251,7 +241,7 @@ def _one_sign(model, images, labels, loss):
         [layer for layer in layers_within(model) if isinstance(layer, FEEDFORWARD)],
         lambda layer, inputs, outputs: calls.append((layer, inputs, outputs)),
     ):
-        batch = next(_batches(images, GRADIENTS))
+        batch = next(batches_of(images, GRADIENTS))
         with tf.GradientTape() as tape:
             value = loss(ops.convert_to_tensor(labels[:GRADIENTS]), model(batch, training=True))
     gradients = tape.gradient(value, [outputs for _, _, outputs in calls])

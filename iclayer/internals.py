@@ -35,6 +35,19 @@ def layers_within(layer):
     return layer._flatten_layers(include_self=False)
 
 
+def path_within(model, layer):
+    """The name of a layer in a model, a path where it is in another; of one that was never called its name alone."""
+    return (layer.path or layer.name).removeprefix(f"{model.name}/")
+
+
+def run_through(model, inputs, call):
+    """The outputs of a functional model, where `call(layer, ...)` is called for each call of a layer, in turn.
+
+    `inputs` is one object for each input, and what `call` takes and gives; none a list, tuple or dict.
+    """
+    return model._run_through_graph(inputs, call_fn=call)
+
+
 @contextlib.contextmanager
 def watched(layers, see):
     """Calls `see(layer, inputs, outputs)` after each call of one of `layers`, by a `call` of the layer's own.

@@ -12,6 +12,13 @@ SAMPLES = 1000  # positions from which mutual information is estimated
 SAMPLES_A_BATCH = 16, 250  # least and most
 
 
+def batches_of(images, batch_size):
+    """Tensors of `batch_size` images each, from an array, or from a list or dict of such for several inputs."""
+    for start in range(0, len(keras.tree.flatten(images)[0]), batch_size):
+        part = slice(start, start + batch_size)
+        yield keras.tree.map_structure(lambda array, part=part: keras.ops.convert_to_tensor(array[part]), images)
+
+
 def positions(inputs, *axes):
     """A tensor with its channels in `axes`, as (positions, channels)."""
     array = keras.ops.convert_to_numpy(inputs)

@@ -1,8 +1,9 @@
-"""What dropout does to two discrete activations, in closed form (3.1, 3.2). Exact sums, no sampling.
+"""What dropout does to activations, in closed form: information and correlation, and the variance that is learned.
 
-Independent gates keep each activation with probability p = `keep`, else it becomes 0. All logarithms are natural, so
-information is in nats. Keras' dropout also divides by p, which changes neither information nor correlation, and makes
-the expectation that of the activation.
+The first part is of two discrete activations (3.1, 3.2), by exact sums, no sampling. Independent gates keep each
+activation with probability p = `keep`, else it becomes 0. All logarithms are natural, so information is in nats. Keras'
+dropout also divides by p, which changes neither information nor correlation, and makes the expectation that of the
+activation.
 
 The paper proves Theorem 1 where P(x = 0) = 0, so that a closed gate can be seen. Outputs of a ReLU are 0 with positive
 probability. Let A = [x != 0] and B = [y != 0], with gates g and h. x̂ is known from gA and, where gA = 1, from x; so the
@@ -14,6 +15,27 @@ chain rule of mutual information, for x̂ and then for ŷ, gives
 Without mass at 0 these are the theorem's p² I(x; y) and p H(x) + H(Bernoulli p). With it they are at most that: gated
 activations are what a channel gives that erases visibly, with "erased" and 0 merged, and merging loses information. In
 the IC layer dropout follows a normalization, which takes the mass of a ReLU's zeros elsewhere: there the theorem holds.
+
+The second part is the variance shift of Li et al. 2018 (arXiv 1801.05134). A batch normalization behind dropout learns
+the variance of an input with noise, and in inference gets the input without. Dropout, and their Uout too, multiplies
+each activation by an m of its own, independent of all activations, with E(m) = 1 and Var(m) = s, the noise:
+
+    dropout  m is 1/p with probability p, else 0    s = 1/p - 1
+    Uout     m = 1 + r, r uniform on [-β, β]        s = β²/3
+
+An activation x of mean c and variance v gives E(mx) = c and E((mx)²) = (1 + s) (c² + v). So noise adds s (c² + v) to
+its variance, and nothing to the covariance of two. Let X = Σ_i w_i x_i be a neuron of a weight layer whose inputs have
+means c_i and covariance Σ. Then
+
+    Δ = Var(X in inference) / Var(X in training) = w'Σw / (w'Σw + s Σ_i w_i² (c_i² + Σ_ii))
+
+For d = 1 that is noise right before the normalization: v / (v + s (c² + v)), for Uout 3 / (3 + β²) where c = 0. Let all
+means be equal, all variances, and all correlations, R, and θ be the angle between w and (1, ..., 1). As Σ_{i≠j} w_i w_j
+is |w|² (d cos²θ - 1),
+
+    Δ = v (1 + R (d cos²θ - 1)) / (v (1 + R (d cos²θ - 1)) + s (c² + v))
+
+which goes to 1 as d cos²θ grows, where R > 0: wide layers suffer less.
 """
 
 import numpy as np
@@ -133,3 +155,82 @@ def gated_correlation(joint, x, y, keep) -> float:
     covariance = (x - means[0]) @ joint @ (y - means[1])
     spread = [v + (1 - _probability(keep)) * m**2 for m, v in zip(means, variances, strict=True)]
     return float(keep * covariance / np.sqrt(spread[0] * spread[1]))
+
+
+def dropout_noise(keep) -> float:
+    """Variance s of the multiplier of dropout, 1/p - 1, where `keep` is p, the probability that a gate is open.
+
+    Raises:
+        ValueError: `keep` is not valid.
+    """
+    return 1 / _probability(keep) - 1
+
+
+def uout_noise(beta) -> float:
+    """Variance s of the multiplier of Uout, β²/3 (Li et al. 2018): 1 + r, with r uniform on [-`beta`, `beta`].
+
+    Raises:
+        ValueError: `beta` is not valid.
+    """
+    require("beta", 0 <= beta <= 1, "0 <= beta <= 1", f"{beta=}")
+    return beta**2 / 3
+
+
+def variance_ratio(mean, variance, noise) -> float:
+    """Δ of an activation right behind the noise: its variance in inference by that in training (Li et al. 2018).
+
+    `iclayer.diagnostics.diagnose` gives 1/Δ as `variance_shift`.
+
+    Args:
+        mean, variance: of the activation without noise, floats.
+        noise: s, from `dropout_noise` or `uout_noise`.
+
+    Raises:
+        ValueError: an argument is not valid.
+    """
+    require("mean", np.isfinite(mean), "a finite number", f"{mean=}")
+    require("variance", 0 < variance < np.inf, "a finite number above 0", f"{variance=}")
+    return float(weighted_variance_ratio([1], [mean], [[variance]], noise))
+
+
+def weighted_variance_ratio(weights, mean, covariance, noise) -> float:
+    """Δ of a neuron of a weight layer behind the noise: its variance in inference by that in training.
+
+    Args:
+        weights: of the neuron, array (d,).
+        mean: of its inputs without noise, array (d,).
+        covariance: of them, array (d, d).
+        noise: s, from `dropout_noise` or `uout_noise`.
+
+    Raises:
+        ValueError: an argument is not valid, or the neuron does not vary.
+    """
+    weights, mean = _vector("weights", weights), _vector("mean", mean)
+    require("mean", mean.shape == weights.shape, f"shape {weights.shape}", f"shape {mean.shape}")
+    covariance = np.asarray(covariance, np.float64)
+    square = covariance.shape == 2 * weights.shape and np.all(np.isfinite(covariance))
+    eigenvalues = np.linalg.eigvalsh(covariance) if square and np.allclose(covariance, covariance.T) else [-1]
+    positive = eigenvalues[0] >= -1e-9 * abs(eigenvalues[-1])  # but for rounding
+    require("covariance", positive, f"that of {len(weights)} activations", repr(covariance))
+    require("noise", 0 <= noise < np.inf, "a finite number, 0 or above", f"{noise=}")
+    inference = weights @ covariance @ weights
+    require("weights", inference > 0, "a neuron that varies", f"variance {inference}")
+    return float(inference / (inference + noise * weights**2 @ (mean**2 + np.diag(covariance))))
+
+
+def alignment(weights) -> float:
+    """d cos²θ = (Σ_i w_i)² / |w|² of weights, array (d,): from 0 to d, which it is where all are equal.
+
+    Raises:
+        ValueError: `weights` are not valid, or all 0.
+    """
+    weights = _vector("weights", weights)
+    require("weights", np.any(weights), "one that is not 0", repr(weights))
+    return float(weights.sum() ** 2 / (weights @ weights))
+
+
+def _vector(name, values):
+    array = np.asarray(values, np.float64)
+    valid = array.ndim == 1 and array.size and np.all(np.isfinite(array))
+    require(name, valid, "finite numbers, array (d,)", repr(values))
+    return array

@@ -18,7 +18,8 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     """Writes diagnostics.csv and diagnostics.png into a run directory.
 
     The images are the first `count` test images. The statistics that accuracies are compared on are recomputed from as
-    many training images of the run's first batches, as augmented there.
+    many training images of the run's first batches, as augmented there. Beside each variance shift that is measured
+    stands the one that `iclayer.shift.predicted_shift` gives, `predicted_variance_shift`.
 
     Raises:
         UserError: the run is not a finished one of train_cifar.py, its initial network or its data are not to be had,
@@ -28,6 +29,7 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     import pandas
 
     from iclayer.diagnostics import diagnose, figure
+    from iclayer.shift import predicted_shift
     from reporting import analysis
     from training import cli, export, files
     from training.data import sources
@@ -49,10 +51,12 @@ def write(directory: pathlib.Path, data_dir: str | None, count: int) -> None:
     training = np.concatenate([batches(step)[0] for step in range(steps)])
     tests, labels = images.normalize(images.test_images[:count]), images.test_labels[:count]
     initial = build(run.config, images)
-    frames = [
-        diagnose(model, tests, labels, loss=initial.loss, statistics=training).assign(model=name)
-        for name, model in (("initial", initial), ("trained", trained))
-    ]
+    frames = []
+    for name, model in (("initial", initial), ("trained", trained)):
+        frame = diagnose(model, tests, labels, loss=initial.loss, statistics=training).assign(model=name)
+        predicted = frame["layer"].map(predicted_shift(model, tests))
+        frame.insert(frame.columns.get_loc("variance_shift") + 1, "predicted_variance_shift", predicted)
+        frames.append(frame)
     frame = pandas.concat(frames)
     drawing = io.BytesIO()
     figure(frame).savefig(drawing, format="png", dpi=120)

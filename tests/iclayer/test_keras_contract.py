@@ -38,6 +38,24 @@ def test_flatten_layers_gives_layers_at_any_depth_once():
         assert model not in found
 
 
+def test_anything_runs_through_a_functional_model():
+    inputs = keras.Input((3,), name="given")
+    x = layers.Dropout(0.5, name="dropout")(inputs)
+    model = keras.Model(inputs, layers.Add(name="add")([layers.ReLU(name="relu")(x), x]))
+    with contract("Function._run_through_graph(inputs, call_fn) calls each operation but inputs, on what was given"):
+
+        class Opaque:
+            def __init__(self, *calls):
+                self.calls = calls
+
+        def call(layer, args, **_):
+            return Opaque(layer, *(each.calls for each in (args if isinstance(args, list) else [args])))
+
+        dropout, relu, add = (model.get_layer(name) for name in ("dropout", "relu", "add"))
+        found = internals.run_through(model, Opaque("given"), call)
+        assert found.calls == (add, (relu, (dropout, ("given",))), (dropout, ("given",)))
+
+
 @pytest.mark.parametrize("kind", ["functional", "sequential", "subclassed", "within", "recurrent"])
 def test_a_layer_runs_the_call_of_its_own(kind):
     layer = layers.SimpleRNN(2) if kind == "recurrent" else layers.Dense(2)

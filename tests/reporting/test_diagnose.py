@@ -13,12 +13,14 @@ from PIL import Image
 
 import train_cifar
 from iclayer.diagnostics import recomputed_statistics
+from iclayer.shift import predicted_shift
 from reporting import diagnose, report
-from training import export, grid, records
+from training import cli, export, grid, records
 from training.config import DataConfig
 from training.data import sources
 from training.devices import environment
 from training.errors import UserError
+from training.run import build
 
 
 def test_a_finished_run_is_measured_before_and_after_training(run, capsys):
@@ -43,6 +45,12 @@ def test_a_finished_run_is_measured_before_and_after_training(run, capsys):
     convs = frame[(frame["kind"] == "Conv2D") & (frame["model"] == "trained")]
     assert len(convs) == 2 * len(set(convs["layer"]))
     assert np.isfinite(convs.loc[convs["mode"] == "training", "one_sign"]).all()
+    ((configured,), _) = cli.load(["--config", str(run / "config.yaml")])
+    for name, of_name in (("initial", build(configured.config, images)), ("trained", model)):
+        rows = frame[(frame["model"] == name) & frame["predicted_variance_shift"].notna()]
+        shifts = dict(zip(rows["layer"], rows["predicted_variance_shift"], strict=True))
+        assert shifts == pytest.approx(predicted_shift(of_name, tests), rel=1e-4)
+        assert rows["variance_shift"].notna().all()
     assert Image.open(run / "diagnostics.png").size[0] > 1000
     for path, content in before.items():
         assert path.read_bytes() == content
