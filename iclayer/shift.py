@@ -12,7 +12,7 @@ from keras.activations import linear, relu
 
 from iclayer import theory
 from iclayer.errors import require
-from iclayer.fused import Dropout
+from iclayer.fused import Dropout, Uout
 from iclayer.internals import layers_within, path_within, run_through
 from iclayer.layer import IC
 from iclayer.measures import Moments, batches_of, positions
@@ -36,16 +36,17 @@ class Noisy:
 
 
 def predicted_shift(model, images, batch_size=64) -> dict[str, float]:
-    """The variance shift that dropout gives each batch normalization of a network (Li et al. 2018).
+    """The variance shift that noise gives each batch normalization of a network (Li et al. 2018).
 
     The mean and the variance of each activation over the noise of training are followed through the network. The noise
     of all inputs of a layer is taken as independent, and that before a ReLU as Gaussian; batch normalizations normalize
-    by their moving statistics. So it is exact where dropout is followed by one weight layer at most, as
+    by their moving statistics. So it is exact where noise is followed by one weight layer at most, as
     `iclayer.theory.weighted_variance_ratio` is.
 
     Args:
         model: a functional `keras.Model` of one input, of 2D convolutions and dense layers without activations, IC,
-            batch normalization, dropout, ReLU, addition, concatenation, zero padding, rescaling and average pooling.
+            batch normalization, dropout, Uout, ReLU, addition, concatenation, zero padding, rescaling and average
+            pooling.
         images: array (N, ...).
         batch_size: int, images a batch. The memory needed is three times that of a forward pass of a batch.
 
@@ -66,7 +67,7 @@ def predicted_shift(model, images, batch_size=64) -> dict[str, float]:
     def call(layer, *args, **_):
         if isinstance(layer, IC):
             return call(layer.dropout, call(layer.norm, *args))
-        known = len(args) == 1 and (_noise(layer) is not None or _rectifies(layer) or _sums(layer))
+        known = len(args) == 1 and (_noise(layer) is not None or _rectifies(layer) or _sums(layer, args[0]))
         require("model", known, "layers whose noise is known", f"layer {layer.name!r} ({type(layer).__name__})")
         parts = [keras.tree.map_structure(part, *args) for part in map(operator.attrgetter, ("x", "mean", "variance"))]
         if isinstance(layer, NORMS):
@@ -90,6 +91,8 @@ def _noise(layer):
     """The variance of the multipliers of a noise layer; None of others."""
     if type(layer) in (keras.layers.Dropout, Dropout) and layer.noise_shape is None:
         return theory.dropout_noise(1 - layer.rate)
+    if type(layer) is Uout:
+        return theory.uout_noise(layer.rate)
     return None
 
 
@@ -100,10 +103,10 @@ def _rectifies(layer):
     return isinstance(layer, keras.layers.Activation) and layer.activation is relu
 
 
-def _sums(layer):
+def _sums(layer, inputs):
     """Whether a layer is of `SUMS`, and these are all that it does."""
-    if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding != "valid":  # fewer count at the border
-        return False
+    if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same":  # fewer may count at the border
+        return not np.any(np.array(inputs.mean.shape[1:3]) % layer.pool_size)
     return isinstance(layer, SUMS) and getattr(layer, "activation", linear) is linear
 
 

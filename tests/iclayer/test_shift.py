@@ -58,6 +58,8 @@ def excess(model, inputs, draws=100):
 
 EXACT = {
     "dropout": lambda x: norm()(dropped(x)),
+    "uout": lambda x: norm()(iclayer.Uout(0.9)(x)),
+    "ic with uout": lambda x: norm()(layers.Conv2D(6, 3)(iclayer.IC(0.9, noise="uout")(x))),
     "twice": lambda x: norm()(dropped(dropped(x))),
     "conv": lambda x: norm()(layers.Conv2D(6, 3, padding="same")(dropped(x))),
     "groups": lambda x: norm()(layers.Conv2D(6, 3, strides=2, groups=2)(dropped(x))),
@@ -69,6 +71,7 @@ EXACT = {
     "concatenate": lambda x: norm()(layers.Concatenate()([dropped(x), dropped(x, 0.1), x])),
     "padded": lambda x: norm()(layers.ZeroPadding2D(((0, 1), (2, 1)))(layers.Identity()(dropped(x)))),
     "pooled": lambda x: norm()(layers.AveragePooling2D((2, 3), 2)(dropped(x))),
+    "pooled in halves": lambda x: norm()(layers.AveragePooling2D(2, padding="same")(dropped(x))),
     "subsampled": lambda x: norm()(layers.AveragePooling2D(1, 2)(dropped(x))),
     "pooled to one": lambda x: norm()(layers.GlobalAveragePooling2D()(dropped(x))),
 }
@@ -84,7 +87,7 @@ def residual(x):
 
 SHIFTED = {
     *("relu-ic-conv", "ic-conv-relu", "conv-relu-ic", "conv-ic-relu"),
-    *("conv-bn-relu-dropout", "conv-dropout-bn-relu"),
+    *("conv-bn-relu-dropout", "conv-dropout-bn-relu", "kim2023", "wide"),
 }
 APPROXIMATE = {
     "relu": (lambda x: norm()(layers.ReLU()(layers.Conv2D(6, 3)(dropped(x)))), 0.03),
@@ -183,7 +186,7 @@ def other(layer):
         ({"model": other(layers.ReLU(negative_slope=0.1, name="odd"))}, "model", "'odd'"),
         ({"model": other(layers.Activation("tanh", name="odd"))}, "model", "'odd'"),
         ({"model": other(layers.Conv2D(4, 3, activation="relu", name="odd"))}, "model", "'odd'"),
-        ({"model": other(layers.AveragePooling2D(2, padding="same", name="odd"))}, "model", "'odd'"),
+        ({"model": other(layers.AveragePooling2D(3, padding="same", name="odd"))}, "model", "'odd'"),
         ({"model": other(lambda x: x * x)}, "model", "Multiply"),
         ({"images": images()[:0]}, "images", "shape"),
         ({"batch_size": 0}, "batch_size", "0"),
