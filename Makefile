@@ -73,11 +73,11 @@ numbers-jax numbers-torch: numbers-%: $(VENV)/installed .venv-%/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
 	$(BIN)/python -m pytest tests/training/devices/test_backends.py -n 2 -k "$*$(if $(SHORT), and losses)"
 
-alone-jax alone-torch: LAYER = test_layer or test_contract or test_uout or test_$*
+alone-jax alone-torch: LAYER = test_layer or test_contract or test_uout or test_families or test_$*
 alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
 	KERAS_BACKEND=$* OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py tests/iclayer/fused \
-		$(if $(SHORT),tests/models tests/training/test_train.py -k "$(LAYER) or plain",tests/training/test_resume.py \
+		tests/models/test_families.py $(if $(SHORT),tests/models tests/training/test_train.py -k "$(LAYER) or plain",tests/training/test_resume.py \
 		tests/training/devices/test_threads.py \
 		$(addprefix tests/iclayer/test_,insert.py diagnostics.py shift.py keras_contract.py) \
 		-k "$(LAYER) or kills or dense or planted or shift or contract or threads")

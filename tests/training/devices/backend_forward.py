@@ -16,6 +16,9 @@ import models
 NETWORKS = {
     "resnet": lambda unit: models.cifar_resnet(14, unit, shortcut="projection-norm"),
     "resnet_b": lambda unit: models.cifar_resnet(11, unit, bottleneck=True, shortcut="identity-pad"),
+    "wide": lambda unit: models.wide_resnet(10, 2, unit),
+    "resnext": lambda unit: models.resnext(11, 2, 4, unit),
+    "densenet": lambda unit: models.densenet(10, 4, 0.5, True, unit),
     "plain": lambda unit: models.plain("medium", unit, input_shape=(32, 32, 3)),
 }
 
