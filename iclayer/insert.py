@@ -9,6 +9,7 @@ import warnings
 import keras
 
 from iclayer.errors import require
+from iclayer.internals import first_call
 from iclayer.layer import IC, check_arguments
 from iclayer.weights import WEIGHT_LAYERS, channel_axis
 
@@ -144,6 +145,7 @@ def _copies(layers):
         for layer, copy in zip(layers, copies, strict=True):
             for old, new in zip(layer.variables, copy.variables, strict=True):
                 new.assign(old)  # Keras saves no states of random generators
+                new.trainable = old.trainable  # nor what is frozen within a layer
     return copies
 
 
@@ -153,11 +155,12 @@ def _like(layer):
     copy = type(layer).from_config(layer.get_config(), **unsafe)
     if unsafe:
         copy.function = layer.function  # one from a configuration does not know the names around it
-    if layer.get_build_config():
+    if layer.get_build_config() and not copy.built:
         with warnings.catch_warnings(action="ignore"):  # Keras warns of layers within that this does not build
             copy.build_from_config(layer.get_build_config())
     if len(copy.variables) < len(layer.variables):
-        copy.compute_output_spec(layer.input)  # they are built when it is called
+        args, kwargs = first_call(layer)
+        copy.compute_output_spec(*args, **kwargs)  # they are built when it is called
     return copy
 
 
