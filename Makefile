@@ -11,7 +11,7 @@ SPEED := $(call speed,$(VENV))
 # Each test process has a core, so more threads would only get in each other's way.
 PYTEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo smoke test coverage test-kernels test-distribute test-ray mutation lint docs dist bench clean
+.PHONY: demo smoke test coverage test-kernels test-distribute test-ray test-hub mutation lint docs dist bench clean
 .PHONY: $(foreach backend,jax torch,test-$(backend) numbers-$(backend) alone-$(backend))
 
 define set_up
@@ -44,7 +44,8 @@ smoke: $(VENV)/installed
 # Coverage takes a third longer.
 test coverage: $(VENV)/installed
 	@echo "Running the tests, about five minutes on 2 cores, more on older ones ..."
-	$(PYTEST) --nbmake $(addprefix --ignore tests/training/,devices/test_distribute.py launch/test_ray.py) \
+	$(PYTEST) --nbmake --ignore tests/iclayer/test_insert_hub.py \
+		$(addprefix --ignore tests/training/,devices/test_distribute.py launch/test_ray.py) \
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training --cov=reporting)
 
 # oneDNN's kernels are on in `make test`, on x86; users of the layer in a program of their own may have either.
@@ -63,6 +64,12 @@ test-ray: $(VENV)/installed
 	@echo "Launching runs on Ray, and killing a process and a node, about two minutes on 2 cores ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
 	$(BIN)/python -m pytest tests/training/launch/test_ray.py
+
+# Without the rest that KerasHub asks for: TensorFlow Text, which brings a second TensorFlow, and what downloads.
+test-hub: $(VENV)/installed
+	@echo "Inserting ICs into networks of KerasHub, about a minute on 2 cores ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-hub.txt
+	$(BIN)/python -m pytest tests/iclayer/test_insert_hub.py
 
 # On each backend: its numbers against TensorFlow's, and runs where there is no TensorFlow.
 test-jax test-torch: test-%: numbers-% alone-%
