@@ -11,7 +11,7 @@ SPEED := $(call speed,$(VENV))
 # Each test process has a core, so more threads would only get in each other's way.
 PYTEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo smoke test coverage test-kernels test-distribute test-ray mutation lint docs dist bench clean
+.PHONY: demo smoke test coverage test-kernels test-distribute test-ray test-hub mutation lint docs dist bench clean
 .PHONY: $(foreach backend,jax torch,test-$(backend) numbers-$(backend) alone-$(backend))
 
 define set_up
@@ -44,14 +44,15 @@ smoke: $(VENV)/installed
 # Coverage takes a third longer.
 test coverage: $(VENV)/installed
 	@echo "Running the tests, about five minutes on 2 cores, more on older ones ..."
-	$(PYTEST) --nbmake $(addprefix --ignore tests/training/,devices/test_distribute.py launch/test_ray.py) \
+	$(PYTEST) --nbmake --ignore tests/iclayer/insert/test_insert_hub.py \
+		$(addprefix --ignore tests/training/,devices/test_distribute.py launch/test_ray.py) \
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training --cov=reporting)
 
 # oneDNN's kernels are on in `make test`, on x86; users of the layer in a program of their own may have either.
 test-kernels: $(VENV)/installed
 	@echo "Testing all that touches kernels without oneDNN and with it, about two minutes on 2 cores ..."
-	for onednn in 0 1; do TF_ENABLE_ONEDNN_OPTS=$$onednn $(PYTEST) tests/models tests/iclayer/fused $(addprefix tests/iclayer/test_, \
-		layer.py diagnostics.py insert.py) -k "not other_families" || exit 1; done
+	for onednn in 0 1; do TF_ENABLE_ONEDNN_OPTS=$$onednn $(PYTEST) tests/models tests/iclayer/fused $(addprefix tests/iclayer/, \
+		test_layer.py test_diagnostics.py insert/test_insert.py) -k "not other_families" || exit 1; done
 
 # SHORT=1, here and below, leaves out what kills runs, and more that takes long.
 test-distribute: $(VENV)/installed
@@ -63,6 +64,12 @@ test-ray: $(VENV)/installed
 	@echo "Launching runs on Ray, and killing a process and a node, about two minutes on 2 cores ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
 	$(BIN)/python -m pytest tests/training/launch/test_ray.py
+
+# Without the rest that KerasHub asks for: TensorFlow Text, which brings a second TensorFlow, and what downloads.
+test-hub: $(VENV)/installed
+	@echo "Inserting ICs into networks of KerasHub, about a minute on 2 cores ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-hub.txt
+	$(BIN)/python -m pytest tests/iclayer/insert/test_insert_hub.py
 
 # On each backend: its numbers against TensorFlow's, and runs where there is no TensorFlow.
 test-jax test-torch: test-%: numbers-% alone-%
@@ -79,7 +86,7 @@ alone-jax alone-torch: alone-%: .venv-%/installed
 	KERAS_BACKEND=$* OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py tests/iclayer/fused \
 		tests/models/test_families.py $(if $(SHORT),tests/models tests/training/test_train.py -k "$(LAYER) or plain",tests/training/test_resume.py \
 		tests/training/devices/test_threads.py \
-		$(addprefix tests/iclayer/test_,insert.py diagnostics.py shift.py keras_contract.py) \
+		tests/iclayer/insert/test_insert.py $(addprefix tests/iclayer/test_,diagnostics.py shift.py keras_contract.py) \
 		-k "$(LAYER) or kills or dense or planted or shift or contract or threads")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.

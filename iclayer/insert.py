@@ -9,6 +9,7 @@ import warnings
 import keras
 
 from iclayer.errors import require
+from iclayer.internals import first_call
 from iclayer.layer import IC, check_arguments
 from iclayer.weights import WEIGHT_LAYERS, channel_axis
 
@@ -21,19 +22,24 @@ HARMLESS = (
     keras.layers.STFTSpectrogram,
 )
 
+GRAPHS = (keras.Function, keras.Sequential)  # called anew layer by layer
 
-def insert_ic(model, rate=0.05, replace_norm=False):
+
+def insert_ic(model, rate=0.05, replace_norm=False, keep=()):
     """A copy of a functional model with an IC right before each weight layer, named as that and `_ic`.
 
     Weight layers are dense, convolutional, transposed, depthwise and separable ones. All layers keep their state:
     weights, adapted statistics, vocabularies, random generators, and what layers of one's own save. It passes through a
     temporary file of the model's size. A new IC normalizes by statistics that it has yet to learn, so the copy wants
-    training. Models within the model are rewritten too. A weight layer that is right behind an IC gets no other.
+    training. Models within the model are rewritten too. A weight layer that is right behind an IC gets no other. Layers
+    that are kept are copied and called as before, and are named in a warning.
 
     Args:
         model: a functional or built sequential `keras.Model`, such as those of `keras.applications`.
         rate: float, 0 <= rate < 1, the fraction that each IC drops.
         replace_norm: whether the model's batch normalizations are left out.
+        keep: list, tuple or set of names (str) and classes of layers, in the model and in models within it, that get
+            no IC and are not left out; a model among them is kept whole.
 
     Returns:
         keras.Model: functional, with the model's inputs, outputs and name, and of its class where that has no
@@ -41,9 +47,10 @@ def insert_ic(model, rate=0.05, replace_norm=False):
             compiled.
 
     Raises:
-        ValueError: the model is neither functional nor sequential, or a layer holds weights where no IC can come before
-            them, such as recurrent layers, attention and wrappers, or Keras cannot save and load a layer, or the copy
-            is deeper than Python's recursion limit lets Keras build.
+        ValueError: the model is neither functional nor sequential, or a layer that is not kept holds weights where no
+            IC can come before them, such as recurrent layers, attention and wrappers, or Keras cannot save and load a
+            layer, or one holds weights of another, or `keep` names what is not there, or the copy is deeper than
+            Python's recursion limit lets Keras build.
 
     Examples:
         >>> model = insert_ic(keras.applications.ResNet50(), rate=0.05, replace_norm=True)
@@ -51,44 +58,52 @@ def insert_ic(model, rate=0.05, replace_norm=False):
     Reference: Chen et al. 2019, arXiv 1905.05928, section 3.
     """
     check_arguments(rate)
+    model = _functional(model)
     left_out = keras.layers.BatchNormalization if replace_norm else ()
+    named = _named(model, keep)
+    kept = set(named)
     copies: dict = {}
+    holders: dict = {}
     inserted: dict = {}
     normalized: dict = {}
 
     def rewrite(model):
-        model = _functional(model)
-        layers = [layer for layer in model.layers if not isinstance(layer, (keras.Model, keras.layers.InputLayer))]
+        layers = [layer for layer in model.layers if layer in kept or not isinstance(layer, GRAPHS)]
         for layer in layers:
-            _check(layer)
-        new = [layer for layer in layers if layer not in copies and not isinstance(layer, left_out)]
+            _check(layer, layer in kept, holders)
+        new = [layer for layer in layers if layer not in copies]
         copies.update(zip(new, _copies(new), strict=True))
+        kept.update(copies[layer] for layer in new if layer in kept)
         return keras.models.clone_model(model, clone_function=copy, call_function=call)
 
     def copy(layer):
-        if isinstance(layer, keras.Model) and layer not in copies:
-            copies[layer] = rewrite(layer)
+        if isinstance(layer, GRAPHS) and layer not in copies:
+            copies[layer] = rewrite(_functional(layer))
         return copies[layer] if layer in copies else type(layer).from_config(layer.get_config())
 
     def call(layer, *args, **kwargs):
-        if not args and "inputs" in kwargs:
-            args = (kwargs.pop("inputs"),)
-        if isinstance(layer, left_out):
-            return args[0]
-        if isinstance(layer, WEIGHT_LAYERS) and id(args[0]) not in normalized:
-            if layer not in inserted:
-                inserted[layer] = IC(rate, axis=channel_axis(layer), dtype=layer.dtype_policy, name=f"{layer.name}_ic")
-            args = (inserted[layer](args[0]), *args[1:])
+        if isinstance(layer, (WEIGHT_LAYERS, left_out)) and layer not in kept:
+            args = args or (kwargs.pop("inputs"),)
+            if isinstance(layer, left_out):
+                return args[0]
+            if id(args[0]) not in normalized:
+                if layer not in inserted:
+                    axis, dtype = channel_axis(layer), layer.dtype_policy
+                    inserted[layer] = IC(rate, axis=axis, dtype=dtype, name=f"{layer.name}_ic")
+                args = (inserted[layer](args[0]), *args[1:])
         outputs = layer(*args, **kwargs)
         if isinstance(layer, IC):
             normalized[id(outputs)] = outputs
         return outputs
 
     try:
-        return rewrite(model)
+        rewritten = rewrite(model)
     except RecursionError:  # of Keras, one layer behind the other
         fewer = f"fewer layers in a row than {sys.getrecursionlimit()}, or a higher limit by sys.setrecursionlimit"
         require("model", False, fewer, f"{model!r} and its ICs")
+    if named:
+        warnings.warn(f"Kept as they are, without IC: {', '.join(map(_name, named))}", stacklevel=2)
+    return rewritten
 
 
 def _functional(model):
@@ -102,24 +117,48 @@ def _functional(model):
     return type(model)(inputs, outputs, name=model.name) if alike else plain
 
 
-def _check(layer):
-    """Raises a ValueError where `layer` holds weights that no IC can come before."""
-    if isinstance(layer, (*WEIGHT_LAYERS, *HARMLESS)):
-        return
+def _layers(model):
+    """The layers of a model, and of models within it, but for inputs."""
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.InputLayer):
+            yield layer
+        if isinstance(layer, GRAPHS):
+            yield from _layers(layer)
+
+
+def _named(model, keep):
+    """The layers of `model`, and of models within it, that `keep` names, in order and each once."""
+    several = isinstance(keep, (list, tuple, set))
+    require("keep", several, "a list, tuple or set of names and classes of layers", repr(keep))
+    layers = list(dict.fromkeys(_layers(model)))
+    named: set = set()
+    for wanted in keep:
+        known = isinstance(wanted, type)
+        found = [layer for layer in layers if (isinstance(layer, wanted) if known else layer.name == wanted)]
+        require("keep", found, f"names or classes among {', '.join(map(_name, layers))}", repr(wanted))
+        named.update(found)
+    return [layer for layer in layers if layer in named]
+
+
+def _name(layer):
+    return f"{layer.name!r} ({type(layer).__name__})"
+
+
+def _check(layer, kept, holders):
+    """Raises a ValueError where `layer` holds weights of another or, not kept, some that no IC can come before."""
+    known = kept or isinstance(layer, (*WEIGHT_LAYERS, *HARMLESS))
     for weight in layer.weights:
-        require(
-            "model",
-            len(weight.shape) < 2,
-            "weights in dense and convolutional layers only",
-            f"layer {layer.name!r} ({type(layer).__name__}) with {weight.path} of shape {tuple(weight.shape)}",
-        )
+        received = f"layer {_name(layer)} with {weight.path} of shape {tuple(weight.shape)}"
+        alone = "weights in dense and convolutional layers only, and others in layers that `keep` names"
+        require("model", known or len(weight.shape) < 2, alone, received)
+        require("model", holders.setdefault(id(weight), layer) is layer, "weights that one layer alone holds", received)
 
 
 def _copies(layers):
     """Layers with the configuration and state of `layers`: what Keras saves and loads."""
     copies = []
     for layer in layers:
-        with _refused(f"layer {layer.name!r} ({type(layer).__name__})"):
+        with _refused(f"layer {_name(layer)}"):
             copies.append(_like(layer))
 
     class Layers(keras.Model):
@@ -144,6 +183,7 @@ def _copies(layers):
         for layer, copy in zip(layers, copies, strict=True):
             for old, new in zip(layer.variables, copy.variables, strict=True):
                 new.assign(old)  # Keras saves no states of random generators
+                new.trainable = old.trainable  # nor what is frozen within a layer
     return copies
 
 
@@ -153,11 +193,12 @@ def _like(layer):
     copy = type(layer).from_config(layer.get_config(), **unsafe)
     if unsafe:
         copy.function = layer.function  # one from a configuration does not know the names around it
-    if layer.get_build_config():
+    if layer.get_build_config() and not copy.built:
         with warnings.catch_warnings(action="ignore"):  # Keras warns of layers within that this does not build
             copy.build_from_config(layer.get_build_config())
     if len(copy.variables) < len(layer.variables):
-        copy.compute_output_spec(layer.input)  # they are built when it is called
+        args, kwargs = first_call(layer)
+        copy.compute_output_spec(*args, **kwargs)  # they are built when it is called
     return copy
 
 

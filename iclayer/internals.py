@@ -48,6 +48,12 @@ def run_through(model, inputs, call):
     return model._run_through_graph(inputs, call_fn=call)
 
 
+def first_call(layer):
+    """The positional and the keyword arguments of the first call of a layer in a functional model."""
+    arguments = layer._inbound_nodes[0].arguments
+    return arguments.args, arguments.kwargs
+
+
 @contextlib.contextmanager
 def watched(layers, see):
     """Calls `see(layer, inputs, outputs)` after each call of one of `layers`, by a `call` of the layer's own.

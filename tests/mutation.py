@@ -51,7 +51,7 @@ TESTS = {
     "iclayer/figure.py": "figure",
     "iclayer/fused/masks.py": "contract",
     "iclayer/fused/tensorflow.py": "contract tensorflow uout",
-    "iclayer/insert.py": "insert_state insert",
+    "iclayer/insert.py": "insert_state insert_keep insert",
     "iclayer/internals.py": "keras_contract diagnostics insert",
     "iclayer/layer.py": "layer",
     "iclayer/measures.py": "diagnosed_layers diagnostics",

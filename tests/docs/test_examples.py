@@ -24,7 +24,7 @@ def examples(page):
 
 def test_each_example_has_its_test():
     counts = {page: len(examples(page)) for page in PAGES if examples(page)}
-    others = {"docs/data.md": 2, "docs/layer.md": 1, "docs/orderings.md": 1, "docs/reproduce.md": 1}
+    others = {"docs/data.md": 2, "docs/layer.md": 2, "docs/orderings.md": 1, "docs/reproduce.md": 1}
     assert counts == {"README.md": 2} | others
 
 
@@ -53,11 +53,18 @@ def test_the_ten_lines_work_where_only_the_package_is_installed(tmp_path):
 
 
 def test_the_examples_for_networks_that_exist_work(tmp_path, monkeypatch):
-    (_, insert), (look,) = examples("README.md"), examples("docs/layer.md")
+    (_, insert), (keep, look) = examples("README.md"), examples("docs/layer.md")
     monkeypatch.chdir(tmp_path)
     names = {"keras": keras, "iclayer": iclayer}
     exec(insert.replace("weights=None", "weights=None, input_shape=(32, 32, 3), classes=4"), names)
     assert sum(isinstance(layer, iclayer.IC) for layer in names["model"].layers) == 54
+    inputs = keras.Input((4, 8))
+    x = keras.layers.EinsumDense("abc,cd->abd", (4, 8), name="class_token")(inputs)
+    x = keras.layers.Dense(2)(keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x))
+    names["transformer"] = keras.Model(inputs, x)
+    with pytest.warns(UserWarning, match=r"'class_token' \(EinsumDense\), 'attention' \(MultiHeadAttention\)$"):
+        exec(keep, names)
+    assert sum(isinstance(layer, iclayer.IC) for layer in names["model"].layers) == 1
     names["model"] = keras.Sequential([keras.Input((8,)), iclayer.IC(), keras.layers.Dense(4, "softmax")])
     names |= {"images": np.random.default_rng(0).random((20, 8)), "labels": np.arange(20) % 4}
     exec(look, names)

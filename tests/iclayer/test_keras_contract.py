@@ -56,6 +56,18 @@ def test_anything_runs_through_a_functional_model():
         assert found.calls == (add, (relu, (dropout, ("given",))), (dropout, ("given",)))
 
 
+def test_a_layer_knows_what_it_was_called_with():
+    query, value = keras.Input((3, 4)), keras.Input((5, 4))
+    layer = layers.MultiHeadAttention(1, 2)
+    layer(query, value=value, use_causal_mask=True)
+    layer(value, query)
+    with contract("Layer._inbound_nodes[0].arguments has `args` and `kwargs`, those of the first symbolic call"):
+        (first,), others = internals.first_call(layer)
+        assert first is query
+        assert others["value"] is value
+        assert others["use_causal_mask"] is True
+
+
 @pytest.mark.parametrize("kind", ["functional", "sequential", "subclassed", "within", "recurrent"])
 def test_a_layer_runs_the_call_of_its_own(kind):
     layer = layers.SimpleRNN(2) if kind == "recurrent" else layers.Dense(2)

@@ -139,12 +139,67 @@ RANDOM = {
 }
 
 
-@pytest.mark.parametrize("name", RANDOM)
+class Attended(L.Layer):
+    """Builds itself."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = L.MultiHeadAttention(2, 3, dropout=0.5, seed=1)
+        self.dense = L.Dense(3)
+        self.build((None, 8, 8, 3))
+
+    def build(self, input_shape):
+        self.attention.build(input_shape, input_shape)
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return self.dense(self.attention(inputs, inputs))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    """Is built when it is called, with two arguments."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense, self.noise = L.Dense(3), Noise()
+
+    def call(self, first, inputs):
+        return self.noise(self.dense(first) - inputs)
+
+
+def frozen():
+    """In part."""
+    layer = Attended()
+    layer.dense.trainable = False
+    return layer
+
+
+def within():
+    """A model that was trained, in one with another layer."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), L.Dropout(0.5, seed=1), L.BatchNormalization(), L.Dense(2)])
+    model.compile("adam", "mse")
+    model.fit(PHOTOGRAPHS, np.zeros((2, 8, 8, 2)), verbose=0)
+    return model
+
+
+KEPT = {
+    "attention, frozen in part": frozen,
+    "recurrent": lambda: L.ConvLSTM1D(2, 3, dropout=0.5, seed=1),
+    "model": within,
+    "model of one's own": lambda: lambda inputs: Subclassed()(first=L.Rescaling(2.0)(inputs), inputs=inputs),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Kept")
+@pytest.mark.parametrize("name", [*RANDOM, *KEPT])
 def test_random_layers_go_on_as_they_would_have(name):
     keras.utils.set_random_seed(0)
-    original = with_layer(RANDOM[name](), PHOTOGRAPHS.shape[1:])
+    original = with_layer((RANDOM | KEPT)[name](), PHOTOGRAPHS.shape[1:])
     original(PHOTOGRAPHS, training=True)
-    model = iclayer.insert_ic(original)
+    model = iclayer.insert_ic(original, keep=[L.Layer] if name in KEPT else ())
+    assert [type(layer) for layer in model.layers] == [type(layer) for layer in original.layers]
+    assert len(model.trainable_weights) == len(original.trainable_weights)
     drawn = [[keras.ops.convert_to_numpy(each(PHOTOGRAPHS, training=True)) for _ in "12"] for each in (original, model)]
     np.testing.assert_array_equal(*drawn)
     assert np.any(drawn[0][0] != drawn[0][1])
