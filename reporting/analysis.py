@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas
+from scipy import stats
 
 from models.units import UNITS, Ordering
 from training import origin, records
@@ -156,13 +157,23 @@ def table(found: list[Record]) -> pandas.DataFrame:
 
 
 def diagnostics(found: list[Record]) -> pandas.DataFrame:
-    """What `python -m reporting.diagnose` measured on those runs where it did, with `unit` and `seed`, in their order.
+    """What `python -m reporting.diagnose` measured on those runs where it did, in the order of units and seeds.
+
+    Beside it stand `setting` and `network`, as in `table`; `unit`, and its parts `ordering` and `rate`; and `seed`.
 
     Raises:
         UserError: it measured none of them.
     """
+    labels = dict(zip((record.directory for record in found), _labels([*map(setting, found)]), strict=True))
     frames = [
-        pandas.read_csv(path).assign(unit=unit(record.config), seed=record.config["seed"])
+        pandas.read_csv(path).assign(
+            setting=labels[record.directory],
+            network=network(record.config),
+            unit=unit(record.config),
+            ordering=" ".join(record.config["model.unit"].split()),
+            rate=record.config["model.rate"],
+            seed=record.config["seed"],
+        )
         for record in sorted(found, key=lambda record: (_place(unit(record.config)), record.config["seed"]))
         if (path := record.directory / "diagnostics.csv").exists()
     ]
@@ -215,6 +226,11 @@ def paired(runs: pandas.DataFrame) -> pandas.DataFrame:
     both = pandas.concat([both[base], both[ablation]], ignore_index=True)
     differences = {name: both[name] - both[f"{name}_less"] for name in numbers}
     return both[["setting", "unit", "less", "seed"]].assign(**differences)
+
+
+def half_interval(values: pandas.Series) -> float:
+    """Half the width of the 95% interval of the mean of `values`, by Student's t; NaN of fewer than two."""
+    return stats.t.ppf(0.975, values.count() - 1) * values.sem()
 
 
 def table1(found: list[Record]) -> pandas.DataFrame:

@@ -11,7 +11,7 @@ import matplotlib
 import pandas
 from matplotlib import figure
 
-from reporting import analysis
+from reporting import analysis, shifts
 from training import files
 from training.records import Record
 
@@ -87,6 +87,8 @@ def save(found: list[Record], out: pathlib.Path, kinds: tuple[str, ...] = ("png"
     drawings = {"accuracy": accuracy(finished)}
     if (analysis.paired(analysis.table(finished))["less"] == analysis.BASELINE).any():
         drawings["differences"] = differences(finished)
+    if diagnosed := shifts.diagnosed(finished):
+        drawings["shift"] = shifts.drawing(diagnosed)
     written = []
     for (name, drawing), kind in itertools.product(drawings.items(), kinds):
         image = io.BytesIO()

@@ -6,10 +6,15 @@ from typing import Any
 
 import pandas
 
-from reporting import analysis
+from reporting import analysis, shifts
 from training import records
 
 NONE = "-"
+CAPTIONS = {
+    "accuracy": "Accuracy over epochs",
+    "differences": "Differences over epochs",
+    "shift": "Variance shift, predicted and measured",
+}
 # What LaTeX does not print as it stands; "[" would belong to the end of the row before it.
 LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
@@ -202,6 +207,8 @@ def tables(folder: pathlib.Path, found: list[records.Record]) -> dict[str, panda
             out[f"{setting}: more stable"] = stable_table(group)
         if len(pairs):
             out[f"{setting}: differences"] = differences_table(group, pairs)
+    diagnosed = shifts.diagnosed(found)
+    out |= shifts.tables(diagnosed) if diagnosed else {}
     return out | ({"Runs": runs_table(runs, folder)} if len(units) else {})
 
 
@@ -239,7 +246,7 @@ def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str], pictures: 
         "means over seeds, ± the standard deviation where there are two seeds or more. Seconds hold training, "
         "evaluation and, in the first epoch, tracing.",
     ]
-    parts += [f"![{picture.stem.capitalize()} over epochs]({picture.name})" for picture in pictures]
+    parts += [f"![{CAPTIONS[picture.stem]}]({picture.name})" for picture in pictures]
     for title, text in titled.items():
         parts += [f"## {escaped(title)}", markdown_table(text)]
     if remarks:

@@ -73,6 +73,7 @@ TESTS = {
     "reporting/diagnose.py": "diagnose",
     "reporting/predict.py": "predict",
     "reporting/report.py": "report diagnose",
+    "reporting/shifts.py": "shifts",
     "reporting/summary.py": "tables train",
     "reporting/tables.py": "tables report",
     "training/checkpoint.py": "checkpoint resume",

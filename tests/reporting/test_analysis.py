@@ -55,6 +55,11 @@ def test_diagnostics_of_runs_are_read_with_their_unit_and_seed(runs):
         ("relu-ic-conv", 2, 1.5),
         ("conv-relu-ic", 0, 1.1),
     ]
+    assert set(zip(rows["network"], rows["ordering"], rows["rate"], strict=True)) == {
+        ("ResNet-14", "relu-ic-conv", 0.05),
+        ("ResNet-14", "conv-relu-ic", 0.05),
+    }
+    assert set(rows["setting"]) == set(analysis.table(found)["setting"])
 
 
 def test_a_unit_at_another_rate_is_another_unit_of_the_same_setting(runs):
