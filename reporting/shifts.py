@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas
-from matplotlib import figure
+from matplotlib import figure, ticker
 
 from reporting import analysis
 from training.records import Record
@@ -10,7 +10,7 @@ from training.records import Record
 NAMES = {"variance_shift": "measured", "predicted_variance_shift": "predicted"}
 RUN = ["setting", "network", "ordering", "rate", "seed"]  # what tells one run from another
 STYLES = [{"color": f"C{i}", "marker": marker} for i, marker in enumerate(("o", "s", "^", "D", "v", "P", "X"))]
-TICKS = (1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100)
+TICKS = (1, 1.5, 2, 3, 5, 10, 20, 50, 100)
 
 
 def diagnosed(found: list[Record]) -> list[Record]:
@@ -106,6 +106,8 @@ def _draw_layers(axis, layers):
     ends = [1, layers[[*NAMES.values()]].max(axis=None)]
     axis.plot(ends, ends, color="gray", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel="predicted variance shift", ylabel="measured variance shift")
+    for each in (axis.xaxis, axis.yaxis):
+        _number(each, ends[1])
     axis.set_title("each batch normalization", fontsize="medium")
 
 
@@ -125,6 +127,11 @@ def _draw_runs(axis, runs):
     axis.set(xscale="log", xlabel="measured variance shift, with its 95% interval over seeds")
     axis.set_yticks(range(len(orderings)), orderings)
     axis.set_title(f"geometric mean over batch normalizations, rate {rate:g}", fontsize="medium")
-    ticks = [tick for tick in TICKS if tick < 1.1 * highest["measured"].max()]
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.minorticks_off()
+    _number(axis.xaxis, highest["measured"].max())
+
+
+def _number(axis, most):
+    """Numbers that people would choose, up to `most`."""
+    ticks = [tick for tick in TICKS if tick < 1.1 * most]
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(ticker.NullLocator())
