@@ -67,7 +67,7 @@ def over_epochs(found: list[Record], label: str, values: Callable[[pandas.DataFr
                 )
         band = "\nline: mean, band: lowest to highest seed" if group["unit"].duplicated().any() else ""
         axis.set(xlabel="epoch", ylabel=label + band)
-        axis.set_title(name, parse_math=False)
+        axis.set_title(name, parse_math=False, loc="left")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         aside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if group["unit"].nunique() > MOST_WITHIN else {}
@@ -93,7 +93,7 @@ def save(found: list[Record], out: pathlib.Path, kinds: tuple[str, ...] = ("png"
     for (name, drawing), kind in itertools.product(drawings.items(), kinds):
         image = io.BytesIO()
         with matplotlib.rc_context({"svg.hashsalt": name}):
-            drawing.savefig(image, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+            drawing.savefig(image, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
         written.append(out / f"{name}.{kind}")
         files.replace(written[-1], image.getvalue())
     return written

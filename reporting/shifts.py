@@ -1,5 +1,7 @@
 """The variance shift of runs: what `python -m reporting.diagnose` measured and predicted, over layers and seeds."""
 
+import itertools
+
 import numpy as np
 import pandas
 from matplotlib import figure, ticker
@@ -48,6 +50,20 @@ def by_run(found: list[Record]) -> pandas.DataFrame:
     return shifts.assign(gain=accuracy["recomputed"] - accuracy["inference"]).reset_index()
 
 
+def ratios(found: list[Record], network: str, other: str) -> pandas.DataFrame:
+    """One row an ordering and rate: the shift of `network` by that of `other`, paired by seed.
+
+    `n` seeds, the geometric mean `ratio` of runs, and its 95% interval, `low` to `high`.
+    """
+    measured = by_run(found).pivot_table(
+        index=["ordering", "rate", "seed"], columns="network", values="measured", sort=False
+    )
+    pairs = measured[[network, other]].dropna()
+    grouped = (pairs[network] / pairs[other]).groupby(level=["ordering", "rate"], sort=False)
+    rows = [(*key, len(seeds), *_interval(seeds)) for key, seeds in grouped]
+    return pandas.DataFrame(rows, columns=["ordering", "rate", "n", "ratio", "low", "high"])
+
+
 def tables(found: list[Record]) -> dict[str, pandas.DataFrame]:
     """For each rate the shifts and the gains, as text: a row an ordering, a column a network."""
     out = {}
@@ -57,10 +73,10 @@ def tables(found: list[Record]) -> dict[str, pandas.DataFrame]:
         gain = "Accuracy with recomputed statistics, less with moving ones: mean ± half of the 95% interval"
         for title, cell in ((shift, _shift), (gain, _gain)):
             rows = {
-                f"`{ordering}`": {network: cell(seeds) for network, seeds in group.groupby(name, sort=False)}
+                f"`{ordering}`": {network: cell(seeds) for network, seeds in group.groupby(name)}
                 for ordering, group in runs.groupby("ordering", sort=False)
             }
-            text = pandas.DataFrame.from_dict(rows, orient="index").fillna("-")
+            text = pandas.DataFrame.from_dict(rows, orient="index").sort_index(axis=1).fillna("-")
             out[f"{title}, rate {rate:g}"] = text.rename_axis("unit").reset_index()
     return out
 
@@ -90,19 +106,22 @@ def drawing(found: list[Record]) -> figure.Figure:
     Networks differ in marker too. Without predictions there is the second panel alone.
     """
     layers, runs = by_layer(found).dropna(subset="predicted"), by_run(found)
+    styles = dict(zip(sorted(runs["network"].unique()), itertools.cycle(STYLES), strict=False))
     drawn = figure.Figure(figsize=(12, 5), layout="constrained")
     if len(layers):
-        _draw_layers(drawn.add_subplot(1, 2, 1), layers)
-    _draw_runs(drawn.add_subplot(1, 1 + bool(len(layers)), 1 + bool(len(layers))), runs)
+        _draw_layers(drawn.add_subplot(1, 2, 1), layers, styles)
+    _draw_runs(drawn.add_subplot(1, 1 + bool(len(layers)), 1 + bool(len(layers))), runs, styles)
     for axis in drawn.axes:
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
     return drawn
 
 
-def _draw_layers(axis, layers):
-    for (network, own), style in zip(layers.groupby("network", sort=False), STYLES, strict=False):
-        axis.plot(own["predicted"], own["measured"], **style, linestyle="", markersize=4, alpha=0.6, label=network)
+def _draw_layers(axis, layers, styles):
+    for network, own in layers.groupby("network"):
+        axis.plot(
+            own["predicted"], own["measured"], **styles[network], linestyle="", markersize=4, alpha=0.6, label=network
+        )
     ends = [1, layers[[*NAMES.values()]].max(axis=None)]
     axis.plot(ends, ends, color="gray", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel="predicted variance shift", ylabel="measured variance shift")
@@ -111,19 +130,21 @@ def _draw_layers(axis, layers):
     axis.set_title("each batch normalization", fontsize="medium")
 
 
-def _draw_runs(axis, runs):
+def _draw_runs(axis, runs, styles):
     rate = runs["rate"].max()
     highest = runs[runs["rate"] == rate]
     orderings = list(highest["ordering"].unique())[::-1]
-    networks = list(highest.groupby("network", sort=False))
-    for place, ((network, own), style) in enumerate(zip(networks, STYLES, strict=False)):
+    networks = list(highest.groupby("network"))
+    for place, (network, own) in enumerate(networks):
         means, lows, highs = np.transpose(
             [_interval(seeds) for _, seeds in own.groupby("ordering", sort=False)["measured"]]
         )
         heights = [orderings.index(ordering) for ordering in own["ordering"].unique()]
         apart = 0.14 * ((len(networks) - 1) / 2 - place)
         errors = {"xerr": [means - lows, highs - means], "capsize": 2}
-        axis.errorbar(means, np.add(heights, apart), **errors, **style, linestyle="", markersize=5, label=network)
+        axis.errorbar(
+            means, np.add(heights, apart), **errors, **styles[network], linestyle="", markersize=5, label=network
+        )
     axis.set(xscale="log", xlabel="measured variance shift, with its 95% interval over seeds")
     axis.set_yticks(range(len(orderings)), orderings)
     axis.set_title(f"geometric mean over batch normalizations, rate {rate:g}", fontsize="medium")

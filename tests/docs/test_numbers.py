@@ -10,7 +10,7 @@ from pages import PAGES, TABLE, rows, words
 
 import models
 from benchmarks import table
-from reporting import analysis, report
+from reporting import analysis, report, shifts
 from training import records
 from training.config import DataConfig
 from training.data.known import KNOWN
@@ -180,6 +180,37 @@ def test_the_speeds_in_the_text_are_those_that_were_recorded():
     rates = json.loads((results / "photographs.json").read_text())["photographs_per_second"]
     left = ratio(rates["decoding and resizing"], rates["decoding"])
     assert f"resizing after it leaves {left:.1f} of its rate" in text
+
+
+def test_the_variance_shifts_in_the_text_are_those_that_were_recorded():
+    families, short = (
+        shifts.diagnosed(analysis.read_runs(pathlib.Path(f"results/{name}"))[0])
+        for name in ("disharmony", "first-evidence")
+    )
+    layers, text = shifts.by_layer(families), words("docs/evidence.md")
+    off = np.exp(abs(np.log(layers["measured"] / layers["predicted"])))
+    half, most = (f"{100 * (off.quantile(share) - 1):.0f}%" for share in (0.5, 0.9))
+    nothing = layers.loc[layers["predicted"] < 1.001, "measured"].max()
+    assert f"Of the {len(layers):,} batch normalizations in {len(families)} trained networks, half are" in text
+    assert f"half are predicted to within {half}, nine of ten to within {most}. Where it predicts 1," in text
+    assert f"`diagnose` measures up to {nothing:.2f}:" in text
+    ratios = shifts.ratios(families, "WRN-16-4", "WRN-16-1").query("rate == 0.5").set_index("ordering")
+    wide, drop, ic = (
+        "{ratio:.2f} [{low:.2f}, {high:.2f}]".format(**ratios.loc[unit])
+        for unit in ("wide", "conv-dropout-bn-relu", "relu-ic-conv")
+    )
+    assert f"the factor {wide} for `wide`, {drop} for `conv-dropout-bn-relu`, and {ic} for `relu-ic-conv`." in text
+    tables = {title: table.set_index("unit") for title, table in shifts.tables(families).items()}
+    shift, gain = (table for title, table in tables.items() if title.endswith("rate 0.5"))
+    units = ("conv uout bn | relu", "conv-dropout-bn-relu", "relu bn uout conv", "relu-ic-conv")
+    a, b, c, d = (shift.loc[f"`{unit}`", "WRN-16-1"].partition(" (")[0] for unit in units)
+    assert f"It shifts {a} where dropout shifts {b} (`{units[0]}` and `{units[1]}`, WRN-16-1)," in text
+    assert f"{c} where IC's shifts {d} (`{units[2]}` and `{units[3]}`)." in text
+    assert f"raise its accuracy by {gain.loc['`relu-ic-conv`', 'WRN-16-4']}." in text
+    shift, gain = (
+        table.set_index("unit").loc["`relu-ic-conv`", "ResNet-20"] for table in shifts.tables(short).values()
+    )
+    assert f"rate of 0.05 it is {shift} in ResNet-20, and they raise nothing ({gain}):" in text
 
 
 def test_the_report_of_the_records_is_the_one_beside_them(tmp_path):

@@ -70,6 +70,16 @@ def test_an_interval_is_that_of_the_logarithms(found):
     )
 
 
+def test_ratios_of_networks_are_paired_by_seed(found, tmp_path):
+    for seed, measured in ((0, (2.0, 4.5)), (1, (12.0, 12.0)), (2, (1.0, 1.0))):
+        options = f"--train.epochs {EPOCHS} --train.drops [8] --model.rate 0.5 --model.unit conv-dropout-bn-relu"
+        diagnose(write_run(tmp_path, rising(0.9), f"{options} --model.depth 8 --seed {seed}"), measured, (0.5, 0.5))
+    (row,) = shifts.ratios(analysis.read_runs(tmp_path)[0], "ResNet-8", "ResNet-14").to_dict("records")
+    low, high = (4 ** (sign * 12.7062 / 2) for sign in (-1, 1))  # of seeds 0 and 1: a half and 2
+    assert (row["ordering"], row["rate"], row["n"]) == ("conv-dropout-bn-relu", 0.5, 2)
+    assert [row["ratio"], row["low"], row["high"]] == pytest.approx([1, low, high], rel=1e-4)
+
+
 @pytest.mark.parametrize("values", [[1.0], [1.0, 3.0], [0.2, 0.5, 0.3, 0.9]])
 def test_half_of_an_interval_is_students_t_times_the_standard_error(values):
     quantile = {1: np.nan, 2: 12.7062, 4: 3.18245}[len(values)]  # of a printed table

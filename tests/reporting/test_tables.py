@@ -117,7 +117,7 @@ def test_names_stand_in_the_figure_as_they_are():
     figure = curves.accuracy([record("a", model_unit="conv  |\trelu", data_name="$x_{$")])
     figure.savefig(io.BytesIO(), dpi=10)
     (axis,) = figure.axes
-    assert axis.get_title() == "$x_{$, ResNet-110, 12 epochs"
+    assert axis.get_title(loc="left") == "$x_{$, ResNet-110, 12 epochs"
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["conv | relu"]
 
 
@@ -153,7 +153,7 @@ def test_that_table_1_has_no_run_is_told_where_a_run_is_of_its_data_and_networks
 def test_a_figure_says_what_a_band_is_where_there_is_one():
     seeds = [record(f"{seed}", seed=seed, data_name="digits") for seed in (0, 1)]
     one, two = curves.accuracy([*seeds, record("c", data_name="cifar10")]).axes
-    assert (one.get_title()[:7], len(one.collections), one.get_ylabel()) == ("cifar10", 0, "test accuracy")
+    assert (one.get_title(loc="left")[:7], len(one.collections), one.get_ylabel()) == ("cifar10", 0, "test accuracy")
     assert len(two.collections) == 1
     assert two.get_ylabel() == "test accuracy\nline: mean, band: lowest to highest seed"
 
