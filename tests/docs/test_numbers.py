@@ -182,6 +182,14 @@ def test_the_speeds_in_the_text_are_those_that_were_recorded():
     assert f"resizing after it leaves {left:.1f} of its rate" in text
 
 
+SHIFTED = {
+    "that those have learned by factors of {},": ["conv-dropout-bn-relu"],
+    "IC's by {},": ["relu-ic-conv"],
+    "one dropout a branch by {} and": ["kim2023", "wide"],
+    "in the places of the first two, by {};": ["conv uout bn | relu", "relu bn uout conv"],
+}
+
+
 def test_the_variance_shifts_in_the_text_are_those_that_were_recorded():
     families, short = (
         shifts.diagnosed(analysis.read_runs(pathlib.Path(f"results/{name}"))[0])
@@ -194,6 +202,10 @@ def test_the_variance_shifts_in_the_text_are_those_that_were_recorded():
     assert f"Of the {len(layers):,} batch normalizations in {len(families)} trained networks, half are" in text
     assert f"half are predicted to within {half}, nine of ten to within {most}. Where it predicts 1," in text
     assert f"`diagnose` measures up to {nothing:.2f}:" in text
+    runs = shifts.by_run(families).query("rate == 0.5").set_index(["ordering", "network"])
+    means = np.exp(np.log(runs["measured"]).groupby(level=["ordering", "network"]).mean())
+    for said, units in SHIFTED.items():
+        assert said.format(f"{means.loc[units].min():.1f} to {means.loc[units].max():.1f}") in text
     ratios = shifts.ratios(families, "WRN-16-4", "WRN-16-1").query("rate == 0.5").set_index("ordering")
     wide, drop, ic = (
         "{ratio:.2f} [{low:.2f}, {high:.2f}]".format(**ratios.loc[unit])

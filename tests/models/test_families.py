@@ -106,6 +106,17 @@ def test_shapes_and_strides():
     assert [(layer.groups, layer.filters) for layer in grouped] == [(8, 128), (8, 256), (8, 512)]
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("bottleneck", "compression", "filters"), [(False, 1.0, 16), (False, 0.5, 16), (True, 1.0, 16), (True, 0.5, 24)]
+)
+def test_the_stem_of_a_densenet_has_16_channels_and_of_a_densenet_bc_twice_the_growth_rate(
+    bottleneck, compression, filters
+):
+    model = models.densenet(10, 12, compression, bottleneck)
+    assert model.get_layer("stem_conv").filters == filters
+
+
 @pytest.mark.parametrize(("groups", "strides"), [(1, 1), (2, 1), (3, 2), (6, 2)])
 def test_a_conv_group_by_group_is_keras_own(groups, strides):
     x = np.random.default_rng(0).random((2, 5, 6, 6), "float32")
