@@ -43,7 +43,7 @@ smoke: $(VENV)/installed
 
 # Coverage takes a third longer.
 test coverage: $(VENV)/installed
-	@echo "Running the tests, about five minutes on 2 cores, more on older ones ..."
+	@echo "Running the tests, about seven minutes on 2 cores, more on older ones ..."
 	$(PYTEST) --nbmake --ignore tests/iclayer/insert/test_insert_hub.py \
 		$(addprefix --ignore tests/training/,devices/test_distribute.py launch/test_ray.py) \
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training --cov=reporting)
