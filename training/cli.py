@@ -14,7 +14,8 @@ from training.config import DEFAULTS, NEUTRAL, Config, Run, data_path, flatten, 
 from training.errors import UserError, require
 
 SPEAK = ("data.name", "model.network", "model.depth", "model.unit", "model.size")  # values that tell their key
-IN_NAMES = str.maketrans("|", "+") | str.maketrans(dict.fromkeys('/\\:*?"<>', "_"))  # what no folder may be called
+# What no folder may be called, and what a shell takes for the end of a command.
+IN_NAMES = str.maketrans("|;", "+,") | str.maketrans(dict.fromkeys('/\\:*?"<>', "_"))
 
 
 def load(argv: list[str], script: str = "train_cifar.py") -> tuple[list[Run], bool]:

@@ -60,6 +60,8 @@ def test_a_key_on_the_command_line_drops_no_run_of_another_config(tmp_path):
 
 def test_what_the_command_line_sets_beside_the_grid_names_the_run(tmp_path):
     assert directories(["--model.unit", "baseline"]) == ["runs/default/baseline-seed0"]
+    two_parts = "bn conv | relu ; conv || dropout pool"
+    assert directories(["--model.unit", two_parts]) == ["runs/default/bn-conv-+-relu-,-conv-++-dropout-pool-seed0"]
     assert directories(["--model.rate=0.05", "--out", "there", "--data.data_dir", "x"]) == ["there/default/seed0"]
     path = tmp_path / "u.yaml"
     path.write_text("train: {epochs: 7}\ngrid: {model.unit: [baseline]}")
