@@ -67,7 +67,7 @@ def predicted_shift(model, images, batch_size=64) -> dict[str, float]:
     def call(layer, *args, **_):
         if isinstance(layer, IC):
             return call(layer.dropout, call(layer.norm, *args))
-        known = len(args) == 1 and (_noise(layer) is not None or _rectifies(layer) or _sums(layer, args[0]))
+        known = len(args) == 1 and (_noise(layer) is not None or _rectifies(layer) or _sums(layer))
         require("model", known, "layers whose noise is known", f"layer {layer.name!r} ({type(layer).__name__})")
         parts = [keras.tree.map_structure(part, *args) for part in map(operator.attrgetter, ("x", "mean", "variance"))]
         if isinstance(layer, NORMS):
@@ -103,10 +103,10 @@ def _rectifies(layer):
     return isinstance(layer, keras.layers.Activation) and layer.activation is relu
 
 
-def _sums(layer, inputs):
+def _sums(layer):
     """Whether a layer is of `SUMS`, and these are all that it does."""
-    if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding == "same":  # fewer may count at the border
-        return not np.any(np.array(inputs.mean.shape[1:3]) % layer.pool_size)
+    if isinstance(layer, keras.layers.AveragePooling2D) and layer.padding != "valid":  # fewer count at the border
+        return False
     return isinstance(layer, SUMS) and getattr(layer, "activation", linear) is linear
 
 

@@ -211,7 +211,7 @@ def weighted_variance_ratio(weights, mean, covariance, noise) -> float:
     square = covariance.shape == 2 * weights.shape and np.all(np.isfinite(covariance))
     eigenvalues = np.linalg.eigvalsh(covariance) if square and np.allclose(covariance, covariance.T) else [-1]
     positive = eigenvalues[0] >= -1e-9 * abs(eigenvalues[-1])  # but for rounding
-    require("covariance", positive, f"that of {len(weights)} activations", repr(covariance))
+    require("covariance", positive, f"that of {len(weights)} activations", covariance.tolist())
     require("noise", 0 <= noise < np.inf, "a finite number, 0 or above", f"{noise=}")
     inference = weights @ covariance @ weights
     require("weights", inference > 0, "a neuron that varies", f"variance {inference}")

@@ -49,8 +49,8 @@ def densenet(
         if stage > 1:
             place = f"stage{stage}_transition"
             x = layers.weight_layer(x, place, **convolution(int(compression * x.shape[-1]), 1))
-            pool = keras.layers.AveragePooling2D(2, padding="same", data_format="channels_last", name=f"{place}_pool")
-            x = pool(x)
+            halves = [min(2, size) for size in x.shape[1:3]]
+            x = keras.layers.AveragePooling2D(halves, data_format="channels_last", name=f"{place}_pool")(x)
         for i in range(1, n + 1):
             x = layers.dense_unit(x, f"stage{stage}_unit{i}", convs)
     name = f"densenet{'_b' * bottleneck}{'_c' * (compression < 1)}_{depth}_{growth_rate}"

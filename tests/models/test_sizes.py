@@ -1,4 +1,4 @@
-"""Networks fit images of every size: strides round up."""
+"""Networks fit images of every size."""
 
 import keras
 import numpy as np
