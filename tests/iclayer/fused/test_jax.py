@@ -53,7 +53,7 @@ def test_derivatives_forward_and_of_any_order(noisy):
     x = normal(30)
     factors = array(noisy(jax.numpy.ones(30)))
     y, tangent = jax.jvp(noisy, (x,), (x,))
-    np.testing.assert_array_equal(y, tangent)
+    np.testing.assert_allclose(y, tangent, rtol=2**-22)
     hessian = jax.hessian(lambda x: (noisy(x) ** 3).sum())(x)
     np.testing.assert_allclose(hessian, np.diag(6 * x * factors**3), rtol=1e-5)
     third = jax.grad(lambda x: jax.grad(lambda x: jax.grad(lambda x: (noisy(x) ** 3).sum())(x).sum())(x).sum())(x)
@@ -62,9 +62,9 @@ def test_derivatives_forward_and_of_any_order(noisy):
 
 def test_vmap_has_one_noise_for_one_seed_and_its_own_for_each(noisy):
     x, seeds = normal(3, 50), jax.numpy.array([[5, 9], [5, 10], [6, 9]], "uint32")
-    np.testing.assert_array_equal(jax.vmap(noisy)(x), [noisy(row) for row in x])
+    np.testing.assert_allclose(jax.vmap(noisy)(x), [noisy(row) for row in x], rtol=2**-22)
     each = jax.vmap(noisy)(x, seeds)
-    np.testing.assert_array_equal(each, [noisy(row, seed) for row, seed in zip(x, seeds, strict=True)])
+    np.testing.assert_allclose(each, [noisy(row, seed) for row, seed in zip(x, seeds, strict=True)], rtol=2**-22)
     factors = jax.vmap(noisy)(jax.numpy.ones_like(x), seeds)
     assert len({tuple(row) for row in np.asarray(factors)}) == 3
     slopes = jax.vmap(jax.grad(lambda x, seed: (noisy(x, seed) ** 2).sum()))(x, seeds)

@@ -73,11 +73,14 @@ def test_eager_graph_and_xla_have_the_same_noise_whether_they_know_the_shape_or_
     eager, gradient = passes(x)
     assert eager.dtype == dtype
     np.testing.assert_array_equal(gradient, eager)
+    # A compiler may round the factor of Uout and its product with x once, not twice.
+    rounding = {"float64": 2**-51, "float32": 2**-22, "float16": 2**-9, "bfloat16": 2**-6}[dtype]
+    rounding *= kernel is kernels.spread
     unknown = [tf.TensorSpec([None] * len(shape), dtype)]
     for signature, jit_compile, own in itertools.product((None, unknown), (False, True), (False, True)):
         with mock.patch.object(kernels, "_has_kernel_of_its_own", lambda size, own=own: own):
             for found in tf.function(passes, input_signature=signature, jit_compile=jit_compile)(x):
-                np.testing.assert_array_equal(found, eager)
+                np.testing.assert_allclose(*(tf.cast(each, "float64") for each in (found, eager)), rtol=rounding)
 
 
 def train_on_batch(layer):
