@@ -25,6 +25,7 @@ def units_per_stage(network, depth, bottleneck=False):
 
 def check_widths(width=1, cardinality=1, base_width=1, growth_rate=1, compression=1.0):
     """Raises a ValueError for one that is not at least 1, or a `compression` that is not in (0, 1]."""
-    for name in ("width", "cardinality", "base_width", "growth_rate"):
-        require(name, locals()[name] >= 1, "an int of at least 1", f"{name}={locals()[name]}")
+    widths = {"width": width, "cardinality": cardinality, "base_width": base_width, "growth_rate": growth_rate}
+    for name, value in widths.items():
+        require(name, value >= 1, "an int of at least 1", f"{name}={value}")
     require("compression", 0 < compression <= 1, "0 < compression <= 1", f"{compression=}")
