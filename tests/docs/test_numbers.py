@@ -211,8 +211,24 @@ def test_the_variance_shifts_in_the_text_are_those_that_were_recorded():
         "{ratio:.2f} [{low:.2f}, {high:.2f}]".format(**ratios.loc[unit])
         for unit in ("wide", "conv-dropout-bn-relu", "relu-ic-conv")
     )
-    assert f"the factor {wide} for `wide`, {drop} for `conv-dropout-bn-relu`, and {ic} for `relu-ic-conv`." in text
+    assert f"by the factor {wide} for `wide` and {ic} for `relu-ic-conv`: lower." in text
+    assert f"For `conv-dropout-bn-relu` it is {drop}: higher." in text
+    assert all(ratios.loc[["wide", "relu-ic-conv"], "high"] < 1)
+    assert ratios.loc["conv-dropout-bn-relu", "low"] > 1
+    assert set(ratios.loc[["wide", "relu-ic-conv", "conv-dropout-bn-relu"], "n"]) == {3}
     tables = {title: table.set_index("unit") for title, table in shifts.tables(families).items()}
+    lower = {
+        (rate, unit): re.findall(r"[\d.]+ \[.*\]|[\d.]+(?=\)$)", table.loc[f"`{unit}`", "WRN-16-1"])
+        for rate in ("0.2", "0.1")
+        for title, table in tables.items()
+        if title.startswith("Variance") and title.endswith(f"rate {rate}")
+        for unit in ("conv-dropout-bn-relu", "relu-ic-conv")
+    }
+    (a, e), (b, f), (c, g), (d, h) = (lower[key] for key in sorted(lower, key=lambda key: (key[1], -float(key[0]))))
+    assert (
+        f"shifts {a} at rate 0.2 and {b} at 0.1 (predicted {e} and {f}), `relu-ic-conv` {c} and {d} ({g} and {h})."
+        in text
+    )
     shift, gain = (table for title, table in tables.items() if title.endswith("rate 0.5"))
     units = ("conv uout bn | relu", "conv-dropout-bn-relu", "relu bn uout conv", "relu-ic-conv")
     a, b, c, d = (shift.loc[f"`{unit}`", "WRN-16-1"].partition(" (")[0] for unit in units)
