@@ -16,7 +16,7 @@ from training.records import Record
 
 PAPER = pathlib.Path(__file__).parent.parent / "results" / "paper_table1.csv"
 BASELINE = "baseline"
-ABLATED, ABLATIONS = "relu-ic-conv", ("relu-bn-conv", "relu-dropout-conv")  # without dropout, without normalization
+ABLATED, UNDROPPED, UNNORMED = "relu-ic-conv", "relu-bn-conv", "relu-dropout-conv"  # unit 1, and it without a part
 
 
 def read_runs(folder: pathlib.Path) -> tuple[list[Record], dict[pathlib.Path, str]]:
@@ -116,8 +116,9 @@ def table(found: list[Record]) -> pandas.DataFrame:
 
     Accuracies are on the test images: `last` (the result), `best` and `last_ten` (beside it); `mean` is over all
     epochs, the area under the curve; `spread` is the standard deviation over the last ten epochs and `drop` the largest
-    fall from an epoch to the next; `epochs_to_X` and `seconds_to_X` say when X was first reached. They are NaN where
-    the run has none.
+    fall from an epoch to the next; `epochs_to_X` and `seconds_to_X` say when X was first reached. `training` is the
+    last epoch's on the training images, as the network saw them: augmented, with dropout, while it learned. They are
+    NaN where the run has none.
     """
     rows = []
     settings = [setting(record) for record in found]
@@ -141,6 +142,7 @@ def table(found: list[Record]) -> pandas.DataFrame:
             "mean": accuracy.mean(),
             "spread": late.std(),
             "drop": max(0.0, -accuracy.diff().min()) if len(accuracy) > 1 else np.nan,
+            "training": record.history["accuracy"].iloc[-1] if len(accuracy) else np.nan,
             "seconds": record.history["seconds"].sum(),
             "device": _device(record.environment),
         }
@@ -216,13 +218,16 @@ def by_unit(runs: pandas.DataFrame) -> pandas.DataFrame:
 def paired(runs: pandas.DataFrame) -> pandas.DataFrame:
     """Every number of `unit` less that of the unit `less` with the same seed, one row a pair, seed and setting.
 
-    The pairs are each unit and the baseline, then unit 1 and its ablations: what dropout and batch normalization add.
+    The pairs are each unit and the baseline, then unit 1, at each rate, and its ablations: what dropout and batch
+    normalization add.
     """
     numbers = [name for name in runs.columns[runs.columns.get_loc("last") :].drop("device") if "seconds" not in name]
     counted = finished(runs)[["setting", "unit", "seed", *numbers]]
     both = counted.merge(counted, on=["setting", "seed"], suffixes=("", "_less")).rename(columns={"unit_less": "less"})
     base = (both["less"] == BASELINE) & (both["unit"] != BASELINE)
-    ablation = (both["unit"] == ABLATED) & both["less"].isin(ABLATIONS)
+    at_any_rate = both["unit"].str.split(",").str[0] == ABLATED
+    at_this_rate = both["less"] == both["unit"].str.replace(ABLATED, UNNORMED)
+    ablation = at_any_rate & ((both["less"] == UNDROPPED) | at_this_rate)
     both = pandas.concat([both[base], both[ablation]], ignore_index=True)
     differences = {name: both[name] - both[f"{name}_less"] for name in numbers}
     return both[["setting", "unit", "less", "seed"]].assign(**differences)

@@ -10,8 +10,9 @@ from typing import Any
 import matplotlib
 import pandas
 from matplotlib import figure
+from PIL import Image
 
-from reporting import analysis, shifts
+from reporting import analysis, decisions, shifts
 from training import files
 from training.records import Record
 
@@ -76,7 +77,7 @@ def over_epochs(found: list[Record], label: str, values: Callable[[pandas.DataFr
 
 
 def save(found: list[Record], out: pathlib.Path, kinds: tuple[str, ...] = ("png",)) -> list[pathlib.Path]:
-    """Draws the finished runs as `accuracy.png` and, where some compare with a baseline, `differences.png` (and so on).
+    """Draws the finished runs as `accuracy.png` and, where it has something to show, `differences.png`, and so on.
 
     Returns:
         The files.
@@ -85,8 +86,12 @@ def save(found: list[Record], out: pathlib.Path, kinds: tuple[str, ...] = ("png"
     if not finished:
         return []
     drawings = {"accuracy": accuracy(finished)}
-    if (analysis.paired(analysis.table(finished))["less"] == analysis.BASELINE).any():
+    decided = decisions.decide(analysis.paired(analysis.table(finished)))
+    if (decided["less"] == analysis.BASELINE).any():
         drawings["differences"] = differences(finished)
+    for name, rows in {"decisions": decided, "parts": decisions.parts(decided)}.items():
+        if rows["low"].notna().any():
+            drawings[name] = decisions.drawing(rows)
     if diagnosed := shifts.diagnosed(finished):
         drawings["shift"] = shifts.drawing(diagnosed)
     written = []
@@ -94,6 +99,9 @@ def save(found: list[Record], out: pathlib.Path, kinds: tuple[str, ...] = ("png"
         image = io.BytesIO()
         with matplotlib.rc_context({"svg.hashsalt": name}):
             drawing.savefig(image, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
+        if kind == "png":  # 256 colors are enough, and take a third of the bytes
+            colors, image = Image.open(image).convert("RGB").quantize(), io.BytesIO()
+            colors.save(image, "png")
         written.append(out / f"{name}.{kind}")
         files.replace(written[-1], image.getvalue())
     return written

@@ -16,7 +16,7 @@ def write(folder: pathlib.Path, out: pathlib.Path) -> None:
     Raises:
         UserError: there is no run below `folder`, or `out` cannot be written.
     """
-    from reporting import analysis, curves, tables
+    from reporting import analysis, curves, decisions, tables
     from training import files
 
     found, unreadable = analysis.read_runs(folder)
@@ -29,7 +29,8 @@ def write(folder: pathlib.Path, out: pathlib.Path) -> None:
     files.replace(out / "report.md", tables.markdown(titled, tables.notes(folder, found, unreadable), pictures))
     files.replace(out / "tables.tex", tables.latex(titled))
     runs["directory"] = [directory.relative_to(folder) for directory in runs["directory"]]
-    numbers = {"runs": runs, "units": analysis.by_unit(runs), "paired": analysis.paired(runs)}
+    paired = analysis.paired(runs)
+    numbers = {"runs": runs, "units": analysis.by_unit(runs), "paired": paired, "decisions": decisions.decide(paired)}
     for name, frame in (numbers | {"table1": analysis.table1(found)}).items():
         files.replace(out / f"{name}.csv", frame.to_csv(index=False))
 

@@ -4,15 +4,19 @@ import pathlib
 import re
 from typing import Any
 
+import numpy as np
 import pandas
 
-from reporting import analysis, shifts
+from reporting import analysis, decisions, shifts
 from training import records
 
 NONE = "-"
+SIZES = (0.005, 0.01, 0.02, 0.03)  # of Table 1's gains
 CAPTIONS = {
     "accuracy": "Accuracy over epochs",
     "differences": "Differences over epochs",
+    "decisions": "Paired differences, with 95% intervals",
+    "parts": "Where batch normalization stands, and what dropout adds: paired differences, with 95% intervals",
     "shift": "Variance shift, predicted and measured",
 }
 # What LaTeX does not print as it stands; "[" would belong to the end of the row before it.
@@ -21,7 +25,7 @@ LATEX = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}"}
 )
-LEFT = ("run", "unit", "difference", "data", "network")  # columns of words
+LEFT = ("run", "unit", "difference", "setting", "data", "network")  # columns of words
 
 
 def code(name: Any) -> str:
@@ -90,6 +94,7 @@ def accuracy_table(units: pandas.DataFrame, paired: pandas.DataFrame) -> pandas.
                 "unit": code(row["unit"]),
                 "n": str(row["n"]),
                 "seeds": row["seeds"],
+                "training": _mean(row, "training"),
                 "last epoch": _mean(row, "last"),
                 "best": _mean(row, "best"),
                 "last ten": _mean(row, "last_ten"),
@@ -128,22 +133,42 @@ def stable_table(units: pandas.DataFrame) -> pandas.DataFrame:
     )
 
 
-def differences_table(units: pandas.DataFrame, paired: pandas.DataFrame) -> pandas.DataFrame:
-    """One row a pair of units of one setting, as text: means of paired differences and their standard errors.
+def decisions_table(decided: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a pair of units of one setting, as text: a word for each claim, the mean difference, its 95% interval."""
+    cells = decided.assign(
+        difference=[f"{code(row.unit)} less {code(row.less)}" for row in decided.itertuples()],
+        cell=[_decision(row) for row in decided.itertuples()],
+    )
+    text = cells.pivot_table(index=["difference", "n"], columns="claim", values="cell", aggfunc="first", sort=False)
+    return text.rename(columns=decisions.CLAIMS).fillna(NONE).reset_index().astype(str)
 
-    Faster, more stable, better, in this order. The accuracy to which epochs are counted is the highest that every run
-    reached.
+
+def _decision(row):
+    word = f"none above {decisions.NONE}" if row.word == "none" else row.word
+    interval = "" if pandas.isna(row.low) else f" [{row.low:+.4f}, {row.high:+.4f}]"
+    return f"{word}: {row.mean:+.4f}{interval}"
+
+
+def seeds_table(decided: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a setting, as text: how far differences of the result spread over seeds, and the seeds that decide.
+
+    The spread is the root of the pairs' mean variance, weighted by their degrees of freedom, and in parentheses the
+    lowest and the highest pair's; seeds are for that root, and in parentheses for the highest.
     """
-    columns = {"mean": "mean of all epochs", "spread": "standard deviation of the last ten", "drop": "largest drop"}
-    reached = [f"{target:g}" for target in records.TARGETS if (units[f"epochs_to_{target:g}_n"] == units["n"]).all()]
     rows = []
-    for (unit, less), pairs in paired.groupby(["unit", "less"], sort=False):
-        row = {"difference": f"{code(unit)} less {code(less)}", "n": str(len(pairs))}
-        if reached:
-            row[f"epochs to {reached[-1]}"] = _difference(pairs[f"epochs_to_{reached[-1]}"], 1)
-        row |= {text: _difference(pairs[name]) for name, text in columns.items() if pairs[name].notna().any()}
-        rows.append(row | {"last epoch": _difference(pairs["last"])})
+    for setting, pairs in decided[decided["claim"] == "last"].dropna(subset="low").groupby("setting", sort=False):
+        spread = np.sqrt(np.average(pairs["std"] ** 2, weights=pairs["n"] - 1))
+        row = {"setting": code(setting), "pairs": str(len(pairs)), "n": _span(pairs["n"])}
+        row["standard deviation"] = f"{spread:.4f} ({pairs['std'].min():.4f} to {pairs['std'].max():.4f})"
+        for size in SIZES:
+            needed = [decisions.seeds_needed(each, size) for each in (spread, pairs["std"].max())]
+            row[f"seeds for {size}"] = "{} ({})".format(*needed)
+        rows.append(row)
     return pandas.DataFrame(rows)
+
+
+def _span(values):
+    return " to ".join(map(str, sorted({values.min(), values.max()})))
 
 
 def table1_table(table1: pandas.DataFrame) -> pandas.DataFrame:
@@ -196,6 +221,7 @@ def tables(folder: pathlib.Path, found: list[records.Record]) -> dict[str, panda
     """Every table of the report, as text, by its title."""
     runs = analysis.table(found)
     units, paired, table1 = analysis.by_unit(runs), analysis.paired(runs), analysis.table1(found)
+    decided = decisions.decide(paired)
     out = {"Table 1": table1_table(table1)} if table1["n"].any() else {}
     for setting, group in units.groupby("setting", sort=False):
         pairs = paired[paired["setting"] == setting]
@@ -206,7 +232,9 @@ def tables(folder: pathlib.Path, found: list[records.Record]) -> dict[str, panda
         if group["spread"].notna().any():
             out[f"{setting}: more stable"] = stable_table(group)
         if len(pairs):
-            out[f"{setting}: differences"] = differences_table(group, pairs)
+            out[f"{setting}: decided"] = decisions_table(decided[decided["setting"] == setting])
+    if decided["low"].notna().any():
+        out["Seeds"] = seeds_table(decided)
     diagnosed = shifts.diagnosed(found)
     out |= shifts.tables(diagnosed) if diagnosed else {}
     return out | ({"Runs": runs_table(runs, folder)} if len(units) else {})
@@ -242,9 +270,14 @@ def markdown(titled: dict[str, pandas.DataFrame], remarks: list[str], pictures: 
     parts = [
         "# Report",
         "Made from run directories by `python -m reporting`. Accuracies are on the test images after the last "
-        "epoch; the best epoch and the mean of the last ten stand beside them and are never the result. Numbers are "
-        "means over seeds, ± the standard deviation where there are two seeds or more. Seconds hold training, "
-        "evaluation and, in the first epoch, tracing.",
+        "epoch; the best epoch and the mean of the last ten stand beside them and are never the result, and `training` "
+        "is the last epoch's on the training images, augmented and with dropout. Numbers are means over seeds, ± the "
+        "standard deviation where there are two seeds or more. Seconds hold training, evaluation and, in the first "
+        "epoch, tracing.",
+        "What is decided: differences are paired by seed, with the 95% interval of their mean (Student's t); larger or "
+        "smaller, or none above 0.005, where p, corrected for all pairs of the table (Holm), is below 0.05. Seeds: "
+        "those that a difference of the last epoch needs to be found in 4 of 5 studies, one pair at 5%; by the spread "
+        "of all pairs and, in parentheses, of the widest.",
     ]
     parts += [f"![{CAPTIONS[picture.stem]}]({picture.name})" for picture in pictures]
     for title, text in titled.items():

@@ -70,6 +70,7 @@ TESTS = {
     "models/wide.py": "families orderings",
     "reporting/analysis.py": "analysis report tables",
     "reporting/curves.py": "report tables",
+    "reporting/decisions.py": "decisions tables report",
     "reporting/diagnose.py": "diagnose",
     "reporting/predict.py": "predict",
     "reporting/report.py": "report diagnose",

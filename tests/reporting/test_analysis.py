@@ -70,8 +70,9 @@ def test_a_unit_at_another_rate_is_another_unit_of_the_same_setting(runs):
     assert table["setting"].nunique() == 1
     units = analysis.by_unit(table).set_index("unit")
     assert list(units["n"][["relu-ic-conv", "relu-ic-conv, rate 0.1", "relu-bn-conv"]]) == [3, 1, 1]
-    paired = analysis.paired(table).set_index(["unit", "seed"])["last"]
-    assert paired["relu-ic-conv, rate 0.1", 0] == pytest.approx(0.97 - 0.90)
+    paired = analysis.paired(table).set_index(["unit", "less", "seed"])["last"]
+    assert paired["relu-ic-conv, rate 0.1", "baseline", 0] == pytest.approx(0.97 - 0.90)
+    assert paired["relu-ic-conv, rate 0.1", "relu-bn-conv", 0] == pytest.approx(0.97 - 0.50)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def test_the_text_holds_the_same_numbers_and_lists_the_odd_runs_apart(runs):
     assert f"`{named('conv-relu-ic', 1)}`: unfinished after 2 of 12 epochs" in missing
     assert "Table 1" not in text
     latex = (runs / "tables.tex").read_text()
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 5
-    assert "relu-ic-conv & 3 & 0 1 2 & 0.9500 ± 0.0100" in latex
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 6
+    assert "relu-ic-conv & 3 & 0 1 2 & 0.4750 ± 0.0050 & 0.9500 ± 0.0100" in latex
     assert "`" not in latex
     numbers = pandas.read_csv(runs / "units.csv").set_index("unit")
     assert numbers.loc["relu-ic-conv", "last"] == pytest.approx(0.95)
@@ -39,39 +39,54 @@ def test_the_text_holds_the_same_numbers_and_lists_the_odd_runs_apart(runs):
     assert "</svg>" in (runs / "accuracy.svg").read_text()
 
 
-def test_what_normalization_and_dropout_add_is_told_with_its_standard_error(tmp_path):
+def test_what_normalization_and_dropout_add_is_told_at_each_rate(tmp_path):
     lasts = {
         "baseline": (0.90, 0.92),
         "relu-ic-conv": (0.95, 0.94),
+        "relu-ic-conv --model.rate 0.2": (0.91, None),
         "relu-bn-conv": (0.93, 0.94),
         "relu-dropout-conv": (0.70, None),
+        "relu-dropout-conv --model.rate 0.2": (0.60, None),
     }
     for unit, values in lasts.items():
         for seed, last in enumerate(values):
             if last is not None:
-                options = f"--train.epochs {EPOCHS} --train.drops [8] --model.unit {unit} --seed {seed}"
+                options = f"--train.epochs {EPOCHS} --train.drops [8] --seed {seed} --model.unit {unit}"
                 late = [0.4, 0.6, 0.65, last, last - 0.05, *[last] * (EPOCHS - 5)]
-                write_run(tmp_path, late if unit == "relu-dropout-conv" else rising(last), options)
-    accuracy, *_, differences, _ = tables.tables(tmp_path, analysis.read_runs(tmp_path)[0]).values()
+                write_run(tmp_path, late if "relu-dropout" in unit else rising(last), options)
+    accuracy, *_, decided, _, _ = tables.tables(tmp_path, analysis.read_runs(tmp_path)[0]).values()
     assert accuracy["less baseline, by seed"][1] == "0: +0.0500, 1: +0.0200"
-    rows = differences.set_index("difference")
+    rows = decided.set_index("difference")
+    units = (
+        "relu-ic-conv",
+        "relu-ic-conv, rate 0.2",
+        "relu-bn-conv",
+        "relu-dropout-conv",
+        "relu-dropout-conv, rate 0.2",
+    )
     assert list(rows.index) == [
-        *(f"`{unit}` less `baseline`" for unit in ("relu-ic-conv", "relu-bn-conv", "relu-dropout-conv")),
-        *(f"`relu-ic-conv` less `{unit}`" for unit in ("relu-bn-conv", "relu-dropout-conv")),
+        *(f"`{unit}` less `baseline`" for unit in units),
+        "`relu-ic-conv` less `relu-bn-conv`",
+        "`relu-ic-conv` less `relu-dropout-conv`",
+        "`relu-ic-conv, rate 0.2` less `relu-bn-conv`",
+        "`relu-ic-conv, rate 0.2` less `relu-dropout-conv, rate 0.2`",
     ]
-    assert list(rows["n"]) == ["2", "2", "1", "2", "1"]
-    assert list(rows["epochs to 0.7"]) == ["+0.0 ± 0.0", "+0.0 ± 0.0", "+1.0", "+0.0 ± 0.0", "-1.0"]  # all got so far
-    assert "epochs to 0.8" not in rows
-    assert list(rows["last epoch"]) == [
-        "+0.0350 ± 0.0150",
-        "+0.0250 ± 0.0050",
-        "-0.2000",
-        "+0.0100 ± 0.0100",
-        "+0.2500",
+    assert list(rows["n"]) == ["2", "1", "2", "1", "1", "2", "1", "1", "1"]
+    assert list(rows["better: last epoch"]) == [
+        "undecided: +0.0350 [-0.1556, +0.2256]",  # 12.706 standard errors of 0.015
+        "undecided: +0.0100",
+        "undecided: +0.0250 [-0.0385, +0.0885]",
+        "undecided: -0.2000",
+        "undecided: -0.3000",
+        "undecided: +0.0100 [-0.1171, +0.1371]",
+        "undecided: +0.2500",
+        "undecided: -0.0200",
+        "undecided: +0.3100",
     ]
     one, other = 0.4 + 0.6 + 10 * 0.95, 0.4 + 0.6 + 0.65 + 9 * 0.70 - 0.05
-    assert rows["mean of all epochs"].iloc[-1] == f"+{(one - other) / 12:.4f}"
-    assert rows["largest drop"].iloc[-1] == "-0.0500"
+    difference = rows.loc["`relu-ic-conv` less `relu-dropout-conv`"]
+    assert difference["faster: mean of all epochs"] == f"undecided: +{(one - other) / 12:.4f}"
+    assert difference["more stable: largest drop"] == "undecided: -0.0500"
 
 
 def test_the_curves_are_the_mean_over_seeds_in_a_band_from_lowest_to_highest(runs):
@@ -125,7 +140,7 @@ def test_runs_without_an_end_alone_make_a_report_too(tmp_path, capsys):
     assert report.main([str(tmp_path)]) == 0
     assert "interrupted after 1 of 30 epochs" in capsys.readouterr().out
     left = sorted(path.name for path in tmp_path.iterdir() if path.is_file())  # no curve, and nothing half done
-    assert left == ["paired.csv", "report.md", "runs.csv", "table1.csv", "tables.tex", "units.csv"]
+    assert left == ["decisions.csv", "paired.csv", "report.md", "runs.csv", "table1.csv", "tables.tex", "units.csv"]
 
 
 def test_runs_on_a_part_of_the_images_alone_make_a_report_too(tmp_path, capsys):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from models.units import Ordering
-from reporting import curves, summary, tables
+from reporting import curves, decisions, summary, tables
 from training import records
 from training.config import Config, flatten
 
@@ -25,7 +25,9 @@ LATEX = {"backslash": "\\", "asciitilde": "~", "asciicircum": "^", "bar": "|", "
 def record(directory, status="finished", last=0.9, **config):
     """A record in memory; `model_unit` is the key model.unit."""
     accuracy = np.linspace(0.4, last, EPOCHS)
-    history = pandas.DataFrame({"epoch": range(1, EPOCHS + 1), "val_accuracy": accuracy, "seconds": 2.0})
+    history = pandas.DataFrame(
+        {"epoch": range(1, EPOCHS + 1), "accuracy": 0.5, "val_accuracy": accuracy, "seconds": 2.0}
+    )
     own = {"train.epochs": EPOCHS} | {key.replace("_", ".", 1): value for key, value in config.items()}
     result = {"status": status, "trainable_parameters": 1, "evaluated_images": 360}
     return records.Record(pathlib.Path(directory), flatten(Config().to_dict()) | own, {}, history, result)
@@ -101,7 +103,7 @@ def test_every_unit_data_set_and_run_name_is_read_back_from_markdown_and_latex(u
         title: [list(text), *([cell.replace("`", "") for cell in row] for row in text.to_numpy())]
         for title, text in titled.items()
     }
-    (setting,) = {title for title in titled if ":" not in title and title != "Runs"}
+    (setting,) = {title for title in titled if ":" not in title and title not in ("Seeds", "Runs")}
     assert setting.startswith(data)
     assert [row[0] for row in expected[setting]] == ["unit", "baseline", shown]
     assert expected["Runs"][1][0] == f"{folder}/0"
@@ -121,18 +123,42 @@ def test_names_stand_in_the_figure_as_they_are():
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["conv | relu"]
 
 
-def test_a_difference_that_a_seed_lacks_counts_in_no_error_and_is_told():
-    by_unit = pandas.DataFrame({"n": [3, 3]} | {f"epochs_to_{target:g}_n": 0 for target in records.TARGETS})
-    pairs = pandas.DataFrame({"unit": "a", "less": "b", "spread": np.nan, "last": [0.1, 0.3, np.nan]})
-    pairs["mean"], pairs["drop"] = [0.1, 0.2, 0.3], [np.nan, 0.5, np.nan]
-    row = tables.differences_table(by_unit, pairs).iloc[0].to_dict()
-    assert row == {
-        "difference": "`a` less `b`",
-        "n": "3",
-        "mean of all epochs": "+0.2000 ± 0.0577",  # the standard deviation, 0.1, over the root of 3
-        "largest drop": "+0.5000 (1 of 3 seeds)",
-        "last epoch": "+0.2000 ± 0.1000 (2 of 3 seeds)",
-    }
+def test_a_decision_is_shown_with_its_interval_and_a_claim_that_has_no_number_as_a_dash():
+    claims = {"mean": [0.010, 0.011, 0.012], "last": [0.1, 0.3, 0.2], "drop": np.nan}
+    paired = pandas.DataFrame({"setting": "s", "unit": "a", "less": "b", **claims})
+    shown = tables.decisions_table(
+        decisions.decide(pandas.concat([paired, paired.iloc[:1].assign(unit="c", drop=0.5)]))
+    )
+    assert shown.to_dict("records") == [
+        {
+            "difference": "`a` less `b`",
+            "n": "3",
+            "faster: mean of all epochs": "larger: +0.0110 [+0.0085, +0.0135]",  # 4.303 standard errors either way
+            "more stable: largest drop": "-",
+            "better: last epoch": "undecided: +0.2000 [-0.0484, +0.4484]",
+        },
+        {
+            "difference": "`c` less `b`",
+            "n": "1",
+            "faster: mean of all epochs": "undecided: +0.0100",
+            "more stable: largest drop": "undecided: +0.5000",
+            "better: last epoch": "undecided: +0.1000",
+        },
+    ]
+
+
+def test_seeds_are_for_the_pooled_spread_and_for_the_widest_pair():
+    last = {"a": [0.00, 0.01, 0.02], "c": [0.00, 0.04]}
+    frames = [
+        pandas.DataFrame({"setting": "s", "unit": unit, "less": "b", "mean": np.nan, "drop": np.nan, "last": values})
+        for unit, values in last.items()
+    ]
+    (row,) = tables.seeds_table(decisions.decide(pandas.concat(frames))).to_dict("records")
+    pooled = ((2 * 0.01**2 + 1 * 2 * 0.02**2) / 3) ** 0.5
+    assert (row["pairs"], row["n"]) == ("2", "2 to 3")
+    assert row["standard deviation"] == f"{pooled:.4f} (0.0100 to 0.0283)"
+    needed = [decisions.seeds_needed(spread, 0.03) for spread in (pooled, 0.02 * 2**0.5)]
+    assert row["seeds for 0.03"] == "{} ({})".format(*needed)
 
 
 @pytest.mark.parametrize(
@@ -180,13 +206,24 @@ def test_the_differences_are_those_to_the_baseline_of_the_same_seed():
 
 
 @pytest.mark.parametrize(
-    ("units", "drawn"),
-    [([], []), (["relu-ic-conv"], ["accuracy"]), (["relu-ic-conv", "baseline"], ["accuracy", "differences"])],
+    ("units", "seeds", "drawn"),
+    [
+        ([], 1, []),
+        (["relu-ic-conv"], 2, ["accuracy"]),
+        (["relu-ic-conv", "baseline"], 1, ["accuracy", "differences"]),
+        (["relu-ic-conv", "baseline"], 2, ["accuracy", "differences", "decisions"]),
+        (["relu-ic-conv", "relu-bn-conv"], 2, ["accuracy", "decisions", "parts"]),
+    ],
 )
-def test_there_is_a_picture_where_there_is_something_to_draw(units, drawn, tmp_path):
-    paths = curves.save([record(unit, model_unit=unit) for unit in units], tmp_path)
+def test_there_is_a_picture_where_there_is_something_to_draw(units, seeds, drawn, tmp_path):
+    found = [
+        record(f"{unit}{seed}", model_unit=unit, seed=seed, last=0.9 - 0.1 * seed**place)
+        for place, unit in enumerate(units)
+        for seed in range(seeds)
+    ]
+    paths = curves.save(found, tmp_path)
     assert [path.stem for path in paths] == drawn
-    assert sorted(tmp_path.iterdir()) == paths
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
 
 
 def test_a_grid_ends_with_the_means_of_units_that_have_two_seeds_or_more(monkeypatch, capsys, tmp_path):
