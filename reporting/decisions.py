@@ -55,9 +55,7 @@ def _tested(values):
     test = stats.ttest_1samp(values, 0.0)
     low, high = test.confidence_interval(0.95)
     above = stats.ttest_1samp(values, NONE, alternative="less"), stats.ttest_1samp(values, -NONE, alternative="greater")
-    p_above = min(
-        1.0, 2 * max(one.pvalue for one in above)
-    )  # of both sides, so that no word is stronger than low to high
+    p_above = min(1.0, 2 * max(one.pvalue for one in above))  # twice: no word is stronger than its interval
     return known | {"low": low, "high": high, "p": test.pvalue, "p_above": p_above}
 
 
@@ -90,8 +88,7 @@ def seeds_needed(deviation: float, difference: float) -> int:
 
 def parts(decided: pandas.DataFrame) -> pandas.DataFrame:
     """The rows that tell where batch normalization stands from what dropout adds, and from what it adds itself."""
-    placement = (decided["unit"] == analysis.UNDROPPED) & (decided["less"] == analysis.BASELINE)
-    return decided[placement | (decided["less"] != analysis.BASELINE)]
+    return decided[(decided["unit"] == analysis.UNDROPPED) | (decided["less"] != analysis.BASELINE)]
 
 
 def drawing(decided: pandas.DataFrame) -> figure.Figure:
@@ -101,9 +98,9 @@ def drawing(decided: pandas.DataFrame) -> figure.Figure:
         (name, rows, rows[["unit", "less", "n"]].drop_duplicates())
         for name, rows in known.groupby("setting", sort=False)
     ]
-    heights = [len(pairs) + 2.5 for *_, pairs in settings]
-    drawn = figure.Figure(figsize=(12, 0.32 * sum(heights) + 0.4), layout="constrained")
-    grid = drawn.add_gridspec(len(settings), len(CLAIMS), height_ratios=heights)
+    lengths = [len(pairs) + 2.5 for *_, pairs in settings]
+    drawn = figure.Figure(figsize=(12, 0.32 * sum(lengths) + 0.4), layout="constrained")
+    grid = drawn.add_gridspec(len(settings), len(CLAIMS), height_ratios=lengths)
     for row, (setting, rows, pairs) in enumerate(settings):
         names = {(unit, less): f"{unit} less {less} (n = {n})" for unit, less, n in pairs.itertuples(index=False)}
         heights = {pair: -place for place, pair in enumerate(names)}
@@ -129,7 +126,5 @@ def _draw(axis, rows, heights):
     axis.axvline(0, color="0.5", linewidth=1)
     for row in rows.itertuples():
         marker, filling, _ = STYLES[row.word]
-        ends = [[row.mean - row.low], [row.high - row.mean]]
-        axis.errorbar(
-            row.mean, heights[row.unit, row.less], xerr=ends, fmt=marker, mfc=filling, color="black", capsize=2
-        )
+        place, half = heights[row.unit, row.less], row.high - row.mean
+        axis.errorbar(row.mean, place, xerr=half, fmt=marker, mfc=filling, color="black", capsize=2)
