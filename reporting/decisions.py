@@ -99,7 +99,7 @@ def drawing(decided: pandas.DataFrame) -> figure.Figure:
         for name, rows in known.groupby("setting", sort=False)
     ]
     lengths = [len(pairs) + 2.5 for *_, pairs in settings]
-    drawn = figure.Figure(figsize=(12, 0.32 * sum(lengths) + 0.4), layout="constrained")
+    drawn = figure.Figure(figsize=(9.5, 0.3 * sum(lengths) + 0.4), layout="constrained")
     grid = drawn.add_gridspec(len(settings), len(CLAIMS), height_ratios=lengths)
     for row, (setting, rows, pairs) in enumerate(settings):
         names = {(unit, less): f"{unit} less {less} (n = {n})" for unit, less, n in pairs.itertuples(index=False)}
@@ -124,6 +124,7 @@ def drawing(decided: pandas.DataFrame) -> figure.Figure:
 def _draw(axis, rows, heights):
     axis.axvspan(-NONE, NONE, color="0.9", linewidth=0)
     axis.axvline(0, color="0.5", linewidth=1)
+    axis.locator_params(axis="x", nbins=4)
     for row in rows.itertuples():
         marker, filling, _ = STYLES[row.word]
         place, half = heights[row.unit, row.less], row.high - row.mean
