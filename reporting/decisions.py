@@ -125,6 +125,7 @@ def _draw(axis, rows, heights):
     axis.axvspan(-NONE, NONE, color="0.9", linewidth=0)
     axis.axvline(0, color="0.5", linewidth=1)
     axis.locator_params(axis="x", nbins=3)
+    axis.tick_params(axis="x", labelsize="small")
     for row in rows.itertuples():
         marker, filling, _ = STYLES[row.word]
         place, half = heights[row.unit, row.less], row.high - row.mean

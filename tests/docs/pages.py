@@ -6,6 +6,7 @@ import re
 PATHS = (pathlib.Path("README.md"), pathlib.Path("CONTRIBUTING.md"), *sorted(pathlib.Path("docs").glob("*.md")))
 PAGES = {str(path): path.read_text(encoding="utf-8") for path in PATHS}
 TABLE = r"<!-- (.*/.*) -->\n(.*?)<!-- /\1 -->"
+SHOWN = [(page, *block) for page, text in PAGES.items() for block in re.findall(TABLE, text, re.DOTALL)]
 
 
 def blocks(language, page=None):

@@ -1,0 +1,207 @@
+"""What the pages say of the evidence is what the records say."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from pages import PAGES, SHOWN, rows, words
+
+from reporting import analysis, report, shifts
+
+# What the text says of the tables: page, folder of the records, words, and row and column of each number in them.
+# A number of what is decided stands with its word, which the sentence must not contradict.
+LAST, MEAN = "last epoch", "faster: mean of all epochs"
+DROP, DECIDED = "more stable: largest drop", "better: last epoch"
+UNIT_1 = "relu-ic-conv"
+MEDIUM = "medium-conv-{}-seed0"
+STABLE = [(f"{unit} less baseline", DROP, "smaller") for unit in (UNIT_1, "relu-bn-conv")]
+ADDED = (f"{UNIT_1} less relu-bn-conv", DECIDED, "larger")
+SAID = [
+    (
+        "README.md",
+        "results/overfit",
+        "training is more stable with unit 1 of the paper: the largest fall of the test accuracy differs from the "
+        "baseline's by {} (mean and 95% interval, five seeds). Batch normalization alone, in the same place, does that "
+        "too: {}. Dropout at the paper's rate, added to that, raises the accuracy of the last epoch by {}.",
+        [*STABLE, ADDED],
+    ),
+    (
+        "docs/evidence.md",
+        "results/overfit",
+        "raises the accuracy of the last epoch at rate 0.05, by {}, and lowers the mean of all epochs at 0.2, by {}.",
+        [ADDED, (f"{UNIT_1}, rate 0.2 less relu-bn-conv", MEAN, "smaller")],
+    ),
+    (
+        "docs/evidence.md",
+        "results/overfit",
+        "differs from the baseline's by {} with unit 1 and by {} with batch normalization alone in its place. At rate "
+        "0.2 unit 1 is slower than the baseline, by {} in the mean of all epochs, and ends lower, by {}.",
+        [*STABLE, *((f"{UNIT_1}, rate 0.2 less baseline", column, "smaller") for column in (MEAN, DECIDED))],
+    ),
+    (
+        "docs/evidence.md",
+        "results/overfit",
+        "in the baseline's last epoch {} of the training images are right, augmented as it sees them, and {} of the",
+        [("baseline", "training"), ("baseline", LAST)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/orderings",
+        "`conv-dropout-bn-relu` furthest (undecided: {}):",
+        [("conv-dropout-bn-relu less baseline", DECIDED, "undecided")],
+    ),
+    (
+        "docs/evidence.md",
+        "results/fashion-regularizers",
+        "the large one with everything is first, at {};",
+        [("large-conv-bn-relu-dropout-augment-seed0", LAST)],
+    ),
+    (
+        "docs/evidence.md",
+        "results/fashion-regularizers",
+        "Batch normalization ({}), dropout ({}) and both ({}) do not raise the accuracy of the medium network ({})",
+        [
+            (MEDIUM.format(f"{kind}no-augment"), LAST)
+            for kind in ("bn-relu-", "relu-dropout-", "bn-relu-dropout-", "relu-")
+        ],
+    ),
+    (
+        "docs/evidence.md",
+        "results/fashion-regularizers",
+        "Shifts and flips lower the accuracy, alone ({}) and with both ({}),",
+        [(MEDIUM.format(f"{kind}augment"), LAST) for kind in ("relu-", "bn-relu-dropout-")],
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory):
+    """The tables of the report of a folder of records: the rows of each."""
+    made = {}
+
+    def tables(folder):
+        if folder not in made:
+            out = tmp_path_factory.mktemp("report")
+            report.write(pathlib.Path(folder), out)
+            text = (out / "report.md").read_text()
+            made[folder] = [rows(part) for part in re.split(r"\n{2,}", text) if part.startswith("| ")]
+        return made[folder]
+
+    return tables
+
+
+@pytest.mark.parametrize(("page", "folder", "text"), [shown for shown in SHOWN if shown[1].startswith("results/")])
+def test_the_tables_are_of_the_report_of_the_records(page, folder, text, reported):
+    """A page may leave out rows and columns."""
+    shown = rows(text)
+
+    def holds(table):
+        seen = [{column: row.get(column) for column in shown[0]} for row in table]
+        return [row for row in seen if row in shown] == shown
+
+    assert any(map(holds, reported(folder)))
+
+
+def test_the_accuracies_and_differences_in_the_text_are_those_of_the_tables(reported):
+    cells = {
+        (folder, next(iter(row.values())), column): cell
+        for _, folder, *_ in SAID
+        for table in reported(folder)
+        for row in table
+        for column, cell in row.items()
+    }
+
+    def number(folder, row, column, word=""):
+        cell = cells[folder, row, column]
+        assert cell.startswith(word), (row, column)
+        return cell.removeprefix(f"{word}: ")
+
+    texts = {page: words(page) for page in PAGES}
+    for page, folder, said, places in SAID:
+        sentence = said.format(*(number(folder, *place) for place in places))
+        assert texts[page].count(sentence) == 1, sentence
+        texts[page] = texts[page].replace(sentence, "")
+    for page, text in texts.items():  # no other is left
+        assert not re.findall(r"[+-]0\.\d{4} (?:±|\[)|(?<![+-])0\.[5-9]\d{3}", text), page
+
+
+def test_the_seeds_that_are_needed_are_those_of_the_table(reported):
+    (table,) = (table for table in reported("results") if "seeds for 0.005" in table[0])
+    needed = [int(row["seeds for 0.005"].split()[0]) for row in table if row["setting"].startswith("cifar10")]
+    assert f"| {min(needed)} to {max(needed)} for a difference of 0.005, by the spread on" in words("docs/evidence.md")
+
+
+SHIFTED = {
+    "that those have learned by factors of {},": ["conv-dropout-bn-relu"],
+    "IC's by {},": ["relu-ic-conv"],
+    "one dropout a branch by {} and": ["kim2023", "wide"],
+    "in the places of the first two, by {};": ["conv uout bn | relu", "relu bn uout conv"],
+}
+
+
+def test_the_variance_shifts_in_the_text_are_those_that_were_recorded():
+    families, short = (
+        shifts.diagnosed(analysis.read_runs(pathlib.Path(f"results/{name}"))[0])
+        for name in ("disharmony", "first-evidence")
+    )
+    layers, text = shifts.by_layer(families), words("docs/evidence.md")
+    off = np.exp(abs(np.log(layers["measured"] / layers["predicted"])))
+    half, most = (f"{100 * (off.quantile(share) - 1):.0f}%" for share in (0.5, 0.9))
+    nothing = layers.loc[layers["predicted"] < 1.001, "measured"].max()
+    assert f"Of the {len(layers):,} batch normalizations in {len(families)} trained networks, half are" in text
+    assert f"half are predicted to within {half}, nine of ten to within {most}. Where it predicts 1," in text
+    assert f"`diagnose` measures up to {nothing:.2f}:" in text
+    runs = shifts.by_run(families).query("rate == 0.5").set_index(["ordering", "network"])
+    means = np.exp(np.log(runs["measured"]).groupby(level=["ordering", "network"]).mean())
+    for said, units in SHIFTED.items():
+        assert said.format(f"{means.loc[units].min():.1f} to {means.loc[units].max():.1f}") in text
+    ratios = shifts.ratios(families, "WRN-16-4", "WRN-16-1").query("rate == 0.5").set_index("ordering")
+    wide, drop, ic = (
+        "{ratio:.2f} [{low:.2f}, {high:.2f}]".format(**ratios.loc[unit])
+        for unit in ("wide", "conv-dropout-bn-relu", "relu-ic-conv")
+    )
+    assert f"by the factor {wide} for `wide` and {ic} for `relu-ic-conv`: lower." in text
+    assert f"For `conv-dropout-bn-relu` it is {drop}: higher." in text
+    assert all(ratios.loc[["wide", "relu-ic-conv"], "high"] < 1)
+    assert ratios.loc["conv-dropout-bn-relu", "low"] > 1
+    assert set(ratios.loc[["wide", "relu-ic-conv", "conv-dropout-bn-relu"], "n"]) == {3}
+    tables = {title: table.set_index("unit") for title, table in shifts.tables(families).items()}
+    lower = {
+        (rate, unit): re.findall(r"[\d.]+ \[.*\]|[\d.]+(?=\)$)", table.loc[f"`{unit}`", "WRN-16-1"])
+        for rate in ("0.2", "0.1")
+        for title, table in tables.items()
+        if title.startswith("Variance") and title.endswith(f"rate {rate}")
+        for unit in ("conv-dropout-bn-relu", "relu-ic-conv")
+    }
+    (a, e), (b, f), (c, g), (d, h) = (lower[key] for key in sorted(lower, key=lambda key: (key[1], -float(key[0]))))
+    assert (
+        f"shifts {a} at rate 0.2 and {b} at 0.1 (predicted {e} and {f}), `relu-ic-conv` {c} and {d} ({g} and {h})."
+        in text
+    )
+    shift, gain = (table for title, table in tables.items() if title.endswith("rate 0.5"))
+    units = ("conv uout bn | relu", "conv-dropout-bn-relu", "relu bn uout conv", "relu-ic-conv")
+    a, b, c, d = (shift.loc[f"`{unit}`", "WRN-16-1"].partition(" (")[0] for unit in units)
+    assert f"It shifts {a} where dropout shifts {b} (`{units[0]}` and `{units[1]}`, WRN-16-1)," in text
+    assert f"{c} where IC's shifts {d} (`{units[2]}` and `{units[3]}`)." in text
+    assert f"raise its accuracy by {gain.loc['`relu-ic-conv`', 'WRN-16-4']}." in text
+    shift, gain = (
+        table.set_index("unit").loc["`relu-ic-conv`", "ResNet-20"] for table in shifts.tables(short).values()
+    )
+    assert f"rate of 0.05 it is {shift} in ResNet-20, and they raise nothing ({gain}):" in text
+
+
+def test_the_report_of_the_records_is_the_one_beside_them(tmp_path):
+    report.write(pathlib.Path("results"), tmp_path)
+    assert "Missing" in (tmp_path / "report.md").read_text()
+    for path in tmp_path.iterdir():
+        if path.suffix not in (".png", ".svg"):
+            assert path.read_text() == (pathlib.Path("results") / path.name).read_text(), path.name
+
+
+def test_every_record_is_that_of_a_finished_run_on_a_clean_commit():
+    for folder in ("results", "benchmarks/results"):
+        found, unreadable = analysis.read_runs(pathlib.Path(folder))
+        assert not unreadable
+        for record in found:
+            assert (record.status, record.environment["dirty"]) == ("finished", False), record.directory
