@@ -92,7 +92,10 @@ def parts(decided: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def drawing(decided: pandas.DataFrame) -> figure.Figure:
-    """A forest plot: for each setting and claim the differences that have an interval, and what they decide."""
+    """A forest plot: for each setting and claim the differences that have an interval, and what they decide.
+
+    An interval of two seeds may leave its panel where others have more: beside it those would be hard to see.
+    """
     known = decided.dropna(subset="low")
     settings = [
         (name, rows, rows[["unit", "less", "n"]].drop_duplicates())
@@ -126,6 +129,10 @@ def _draw(axis, rows, heights):
     axis.axvline(0, color="0.5", linewidth=1)
     axis.locator_params(axis="x", nbins=3)
     axis.tick_params(axis="x", labelsize="small")
+    whole = rows[rows["n"] > 2] if rows["n"].max() > 2 else rows
+    edges = [-NONE, NONE, *rows["mean"], *whole["low"], *whole["high"]]
+    margin = 0.05 * (max(edges) - min(edges))
+    axis.set_xlim(min(edges) - margin, max(edges) + margin)
     for row in rows.itertuples():
         marker, filling, _ = STYLES[row.word]
         place, half = heights[row.unit, row.less], row.high - row.mean

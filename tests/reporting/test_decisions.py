@@ -174,6 +174,19 @@ def test_the_forest_shows_each_interval_on_its_line_and_what_it_decides():
         assert seen == pytest.approx((row.mean, row.low, row.high, decisions.STYLES[row.word][0]))
 
 
+def test_intervals_of_two_seeds_alone_may_leave_their_panel():
+    two, more = pairs("two", last=[-0.05, -0.06]), pairs("more", last=[0.010, 0.011, 0.012])
+
+    def panel(frame):
+        table = decisions.decide(frame)
+        left, right = decisions.drawing(table).axes[2].get_xlim()
+        rows = table[table["claim"] == "last"]
+        return list((rows["low"] > left) & (rows["high"] < right)), all(rows["mean"].between(left, right))
+
+    assert panel(pandas.concat([two, more])) == ([False, True], True)
+    assert panel(two) == ([True], True)
+
+
 def test_parts_are_the_place_alone_and_unit_1_less_its_ablations():
     both = [("relu-ic-conv", "baseline"), ("relu-bn-conv", "baseline"), ("relu-dropout-conv", "baseline")]
     both += [("relu-ic-conv, rate 0.2", "relu-bn-conv"), ("relu-ic-conv", "relu-dropout-conv")]
