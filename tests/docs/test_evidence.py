@@ -126,6 +126,19 @@ def test_the_accuracies_and_differences_in_the_text_are_those_of_the_tables(repo
         assert not re.findall(r"[+-]0\.\d{4} (?:±|\[)|(?<![+-])0\.[5-9]\d{3}", text), page
 
 
+def test_what_the_pages_call_undecided_is_so(reported):
+    of_all, of_few = (
+        {row["difference"]: row for table in reported(folder) if DROP in table[0] for row in table}
+        for folder in ("results/first-evidence", "results/overfit")
+    )
+    assert "On all of CIFAR-10, 20 epochs, two or three seeds decide nothing." in words("README.md")
+    assert all(row[claim].startswith("undecided") for row in of_all.values() for claim in (MEAN, DROP, DECIDED))
+    assert "At the paper's 0.05 both are undecided" in words("docs/evidence.md")
+    assert "whether faster or better is undecided" in words("docs/evidence.md")
+    for unit in (UNIT_1, "relu-bn-conv"):
+        assert all(of_few[f"{unit} less baseline"][claim].startswith("undecided") for claim in (MEAN, DECIDED))
+
+
 def test_the_seeds_that_are_needed_are_those_of_the_table(reported):
     (table,) = (table for table in reported("results") if "seeds for 0.005" in table[0])
     needed = [int(row["seeds for 0.005"].split()[0]) for row in table if row["setting"].startswith("cifar10")]
