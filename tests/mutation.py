@@ -72,6 +72,7 @@ TESTS = {
     "reporting/curves.py": "report tables",
     "reporting/decisions.py": "decisions tables report",
     "reporting/diagnose.py": "diagnose",
+    "reporting/pages.py": "pages",
     "reporting/predict.py": "predict",
     "reporting/report.py": "report diagnose",
     "reporting/shifts.py": "shifts",

@@ -20,10 +20,3 @@ def blocks(language, page=None):
 def words(page):
     """The running text of a page, on one line."""
     return " ".join(re.sub(TABLE, "", PAGES[page], flags=re.DOTALL).split())
-
-
-def rows(table):
-    """The rows of a table of Markdown: by column, the text of each cell."""
-    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table.replace("`", "").strip().splitlines()]
-    header, _, *cells = ([cell.strip() for cell in line] for line in lines)
-    return [dict(zip(header, line, strict=True)) for line in cells]
