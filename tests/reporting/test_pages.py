@@ -43,7 +43,6 @@ def test_a_table_has_the_rows_and_columns_that_it_names_with_the_numbers_of_the_
 
 
 def test_every_table_of_a_report_can_be_shown_whole(page, monkeypatch):
-    page("")
     found, reported = pages.reported(pathlib.Path("results/mine").resolve())
     piped = [table.map(lambda cell: cell.replace("relu-ic-conv", "relu ic | conv")) for table in reported]
     monkeypatch.setattr(pages, "reported", lambda folder: (found, piped))
@@ -57,7 +56,7 @@ def test_every_table_of_a_report_can_be_shown_whole(page, monkeypatch):
     [
         (ASKED.replace("baseline", "bassline"), "`relu-ic-conv`, `bassline`"),
         (ASKED.replace("last epoch", "first epoch"), "unit, first epoch, n"),
-        ("", "found"),
+        ("", "found the columns and the rows"),
     ],
 )
 def test_what_the_report_does_not_have_is_named_and_the_page_left_alone(table, found, page, capsys):
