@@ -50,7 +50,7 @@ test coverage: $(VENV)/installed
 
 # oneDNN's kernels are on in `make test`, on x86; users of the layer in a program of their own may have either.
 test-kernels: $(VENV)/installed
-	@echo "Testing all that touches kernels without oneDNN, about a minute on 2 cores ..."
+	@echo "Testing all that touches kernels without oneDNN, one to two minutes on 2 cores ..."
 	TF_ENABLE_ONEDNN_OPTS=0 $(PYTEST) tests/models tests/iclayer/fused $(addprefix tests/iclayer/, \
 		test_layer.py test_diagnostics.py insert/test_insert.py) -k "not other_families and not orderings"
 
