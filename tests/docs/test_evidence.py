@@ -151,6 +151,10 @@ def test_what_the_pages_call_undecided_is_so():
     assert "whether faster or better is undecided" in words("docs/evidence.md")
     for unit in (UNIT_1, "relu-bn-conv"):
         assert all(of_few[f"{unit} less baseline"][claim].startswith("undecided") for claim in (MEAN, DECIDED))
+    (of_100,) = (table for table in reported("results/cifar100") if DROP in table[0])
+    assert all(row[claim].startswith("undecided") for row in of_100 for claim in (MEAN, DROP, DECIDED))
+    recorded = [path for name in ("cifar100", "depth") for path in pathlib.Path("results", name).glob("*/result.json")]
+    assert f"Undecided: {len(recorded)} of 12 runs are recorded." in PAGES["docs/evidence.md"]
 
 
 def test_seeds_0_to_3_alone_decide_otherwise():
