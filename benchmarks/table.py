@@ -20,6 +20,7 @@ NAMES |= {"pipeline": "this repository, from TFRecords", "folder": "this reposit
 NAMES |= {"decoding": "TensorFlow's decoding alone"}
 NAMES |= {"decoding and resizing": "TensorFlow's decoding and resizing", "Pillow": "Pillow's decoding and resizing"}
 NAMES |= {"torch-eager": "PyTorch without Keras", "torch-compile": "PyTorch without Keras, torch.compile"}
+NAMES |= {"torch-compile-graph": "PyTorch without Keras, torch.compile, the step a CUDA graph"}
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
@@ -43,8 +44,9 @@ def network(record: dict) -> str:
 
 def called(name: str) -> str:
     """A contender, without the backend and the state of oneDNN that were asked for."""
-    kind = name.partition(":")[0].partition("@")[0]
-    return NAMES.get(kind, kind)
+    named, _, copies = name.partition("*")
+    kind = named.partition(":")[0].partition("@")[0]
+    return NAMES.get(kind, kind) + (f", {copies} side by side" if copies else "")
 
 
 def backend(facts: dict) -> str:
@@ -54,8 +56,13 @@ def backend(facts: dict) -> str:
 
 
 def on(records: list[dict]) -> str:
-    """The machines."""
-    names = [f"{each['cpu']}, {each['cores']} cores, {', '.join(each['vectors'])}" for each in map(machine, records)]
+    """The machines, with the GPUs that computed."""
+    names = []
+    for record in records:
+        each, all_facts = machine(record), record.get("facts", {}).values()
+        gpus = dict.fromkeys(name for facts in all_facts for name in facts["devices"] if not name.startswith("cpu"))
+        cpu = f"{each['cpu']}, {each['cores']} cores, {', '.join(each['vectors'])}"
+        names.append(" beside ".join([*gpus, cpu]))
     return f"On {'; '.join(dict.fromkeys(names))}:\n\n"
 
 
@@ -112,14 +119,17 @@ def photographs(record: dict) -> str:
     return "\n\n".join(parts)
 
 
+def read(path: pathlib.Path) -> list[dict]:
+    """The records of a file, one a line."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def show(path: pathlib.Path) -> None:
-    """Prints the tables of a folder of records."""
-    runs, times = (
-        [json.loads(line) for line in (path / name).read_text().splitlines()]
-        for name in ("training.jsonl", "layers.jsonl")
-    )
+    """Prints the tables of a folder of records, one for each file of trainings."""
+    runs = [read(file) for file in sorted(path.glob("training*.jsonl"))]
+    starts = [run for records in runs for run in records if "seconds" in run]
     jpegs = json.loads((path / "photographs.json").read_text())
-    parts = training(runs), start_up([run for run in runs if "seconds" in run]), layers(times), photographs(jpegs)
+    parts = [*map(training, runs), start_up(starts), layers(read(path / "layers.jsonl")), photographs(jpegs)]
     print("\n\n".join(parts))
 
 

@@ -26,7 +26,7 @@ del sys.argv[1:3]
 if turns.options().way == "ceilings":
     turns.ready(copy_bytes_per_second=1, matrix_flops_per_second=1)
 else:
-    turns.ready(parameters=7, flops=64, bytes=0, backend="torch")
+    turns.ready(parameters=7, flops=64, bytes=0, backend="torch", devices=["a GPU"])
     turns.take(lambda: None)
 """
 
@@ -75,9 +75,11 @@ def test_the_tables_are_made_from_what_the_benchmarks_leave(bench, tmp_path):
     assert "torch-eager needs 1.00 of it" in bench("training_speed", *speed, "torch-eager", "--start_up")
     bench("layer_speed", "--out", tmp_path / "layers.jsonl")
     bench("photographs", "--out", tmp_path / "photographs.json")
+    (tmp_path / "training_gpu.jsonl").write_bytes((tmp_path / "training.jsonl").read_bytes())
     tables = bench("table", tmp_path)
-    for row in ("PyTorch", "torch-compile*2", "fused dropout", "Pillow's decoding and resizing"):
-        assert f" | {row} " in tables
+    assert tables.count("On a GPU beside ") == 2
+    for row in ("torch.compile, 2 side by side", "fused dropout", "Pillow's decoding and resizing"):
+        assert f"{row} " in tables
 
 
 def test_whitening_leaves_its_times_and_their_figure(bench, tmp_path):

@@ -241,9 +241,11 @@ def test_the_report_of_the_records_is_the_one_beside_them(tmp_path):
             assert path.read_text() == (pathlib.Path("results") / path.name).read_text(), path.name
 
 
-def test_every_record_is_that_of_a_finished_run_on_a_clean_commit():
+def test_every_record_is_that_of_a_finished_run_on_a_clean_commit_or_of_table_1_in_slices():
     for folder in ("results", "benchmarks/results"):
         found, unreadable = analysis.read_runs(pathlib.Path(folder))
         assert not unreadable
         for record in found:
-            assert (record.status, record.environment["dirty"]) == ("finished", False), record.directory
+            table1 = record.status == "interrupted" and record.directory.parent == pathlib.Path("results/table1")
+            assert record.status == "finished" or table1, record.directory
+            assert record.environment["dirty"] is False, record.directory

@@ -42,6 +42,10 @@ def test_the_speeds_in_the_text_are_those_that_were_recorded():
     )
     assert f"on Keras' PyTorch {ratio(torch['torch'], torch['stock@torch']):.1f} times as fast, where it keeps" in text
     assert f"with PyTorch without Keras ({ratio(torch['torch'], torch['torch-eager']):.2f} times)" in text
+    gpu = json.loads((results / "training_gpu.jsonl").read_text())["images_per_second"]
+    assert f"trains {ratio(gpu['jax'], gpu['torch-eager']):.1f} times as fast as in PyTorch step by step" in text
+    assert f"and {ratio(gpu['jax'], gpu['torch-compile-graph']):.2f} times as fast as in PyTorch where" in text
+    assert f"second there than one ({ratio(gpu['jax*3'], gpu['jax']):.2f} times)" in text
     times = json.loads((results / "whitening.json").read_text())["milliseconds"]
     zca, ic = times["ZCA, eigenvectors"], times["IC"]
     assert f"at 16, ZCA takes {np.median(zca['16']):.1f} ms and IC {np.median(ic['16']):.1f})" in text
@@ -86,6 +90,21 @@ def test_the_cost_is_what_the_records_say():
         assert re.search(rf"\b{hours}(?: hours)? \(`{unit}`\)", words("README.md"))
         config = pathlib.Path("configs/table1.yaml").read_text().replace("\n#", "")
         assert re.search(rf"\b{hours} hours\s+\({unit}\)", config)
+
+
+def test_the_cost_on_a_gpu_is_what_the_records_say():
+    speed = json.loads(pathlib.Path("benchmarks/results/training_gpu.jsonl").read_text())
+    assert speed["facts"]["jax"]["devices"] == ["NVIDIA H100 80GB HBM3"]
+    history = records.read_history(pathlib.Path("results/table1/110-resnet-cifar10-baseline-seed0"))
+    rates = [history["images_per_second"].median(), np.median(speed["images_per_second"]["jax"])]
+    minutes = [200 * 50_000 / rate / 60 for rate in rates]
+    assert "at {:,.0f} and {:,.0f} images a second: {:.0f} and {:.0f} minutes".format(*rates, *minutes) in words(
+        "docs/reproduce.md"
+    )
+    assert "on an H100 it takes {:.0f} or {:.0f} minutes".format(*minutes) in words("README.md")
+    config = " ".join(pathlib.Path("configs/table1.yaml").read_text().replace("\n#", "").split())
+    assert "On an H100, with JAX, {:.0f} and {:.0f} minutes".format(*minutes) in config
+    assert f"has {len(history)} of its 200 epochs" in words("docs/table1.md")
 
 
 def test_the_cost_of_ilsvrc2012_is_what_the_records_say():
