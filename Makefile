@@ -54,10 +54,10 @@ test-kernels: $(VENV)/installed
 	TF_ENABLE_ONEDNN_OPTS=0 $(PYTEST) tests/models tests/iclayer/fused $(addprefix tests/iclayer/, \
 		test_layer.py test_diagnostics.py insert/test_insert.py) -k "not other_families and not orderings"
 
-# SHORT=1, here and below, leaves out what kills runs, and more that takes long.
+# SHORT="distribute torch", here and below, leaves out of these what kills runs, and more that takes long.
 test-distribute: $(VENV)/installed
 	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores, SHORT one ..."
-	$(BIN)/python -m pytest tests/training/devices/test_distribute.py $(if $(SHORT),-m "not slow")
+	$(BIN)/python -m pytest tests/training/devices/test_distribute.py $(if $(filter distribute,$(SHORT)),-m "not slow")
 
 # Into the same environment, for Ray needs little beside what is there.
 test-ray: $(VENV)/installed
@@ -78,13 +78,13 @@ numbers-jax: export JAX_PYTHON = .venv-jax/bin/python
 numbers-torch: export TORCH_PYTHON = .venv-torch/bin/python
 numbers-jax numbers-torch: numbers-%: $(VENV)/installed .venv-%/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
-	$(BIN)/python -m pytest tests/training/devices/test_backends.py -n 2 -k "$*$(if $(SHORT), and losses)"
+	$(BIN)/python -m pytest tests/training/devices/test_backends.py -n 2 -k "$*$(if $(filter $*,$(SHORT)), and losses)"
 
 alone-jax alone-torch: LAYER = test_layer or test_contract or test_uout or test_families or test_$*
 alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
 	KERAS_BACKEND=$* OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest tests/iclayer/test_layer.py tests/iclayer/fused \
-		tests/models/test_families.py $(if $(SHORT),tests/models tests/training/test_train.py -k "$(LAYER) or plain",tests/training/test_resume.py \
+		tests/models/test_families.py $(if $(filter $*,$(SHORT)),tests/models tests/training/test_train.py -k "$(LAYER) or plain",tests/training/test_resume.py \
 		tests/training/devices/test_threads.py \
 		tests/iclayer/insert/test_insert.py $(addprefix tests/iclayer/test_,diagnostics.py shift.py keras_contract.py) \
 		-k "$(LAYER) or kills or dense or planted or shift or contract or threads")
