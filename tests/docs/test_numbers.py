@@ -101,7 +101,7 @@ def test_the_cost_on_a_gpu_is_what_the_records_say():
     assert "at {:,.0f} and {:,.0f} images a second: {:.0f} and {:.0f} minutes".format(*rates, *minutes) in words(
         "docs/reproduce.md"
     )
-    assert "on an H100 it takes {:.0f} or {:.0f} minutes".format(*minutes) in words("README.md")
+    assert "on an H100 a run takes {:.0f} or {:.0f} minutes".format(*minutes) in words("README.md")
     config = " ".join(pathlib.Path("configs/table1.yaml").read_text().replace("\n#", "").split())
     assert "On an H100, with JAX, {:.0f} and {:.0f} minutes".format(*minutes) in config
     assert f"has {len(history)} of its 200 epochs" in words("docs/table1.md")
