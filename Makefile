@@ -14,11 +14,14 @@ PYTEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 .PHONY: demo smoke test coverage test-kernels test-distribute test-ray test-hub mutation lint docs dist bench clean
 .PHONY: $(foreach backend,jax torch,test-$(backend) numbers-$(backend) alone-$(backend))
 
+# A module is compiled when it is first imported: to compile all of them would be half of an installation.
+unexport PYTHONDONTWRITEBYTECODE
+
 define set_up
 	@echo "Setting up $(@D) with $$($(PYTHON) --version) and the packages of $< ..."
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $<
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 endef

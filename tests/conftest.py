@@ -22,6 +22,7 @@ def undrawn():
 
     with keras.StatelessScope(initialize_variables=False):
         yield
+    keras.utils.clear_session(free_memory=False)  # which lists the weights to draw at the next such scope's end
 
 
 @pytest.fixture(autouse=True)
