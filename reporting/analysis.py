@@ -98,11 +98,14 @@ def _images(setting):
 def _labels(settings):
     """A short name for each setting, no two of different settings alike."""
     short = [f"{_images(each)}, {network(each)}, {each['train.epochs']} epochs" for each in settings]
-    out = []
-    for name, each in zip(short, settings, strict=True):
-        alike = [other for other_name, other in zip(short, settings, strict=True) if other_name == name]
-        out.append(", ".join([name, *(f"{key} {each.get(key)}" for key in varying(alike))]))
-    return out
+    differing = {
+        name: varying([each for other, each in zip(short, settings, strict=True) if other == name])
+        for name in set(short)
+    }
+    return [
+        ", ".join([name, *(f"{key} {each.get(key)}" for key in differing[name])])
+        for name, each in zip(short, settings, strict=True)
+    ]
 
 
 def _device(environment):

@@ -27,15 +27,16 @@ def directories(options, out):
     return [run.directory for run in cli.load([*options.split(), "--out", str(out)])[0]]
 
 
-@pytest.mark.parametrize("moment", [0, 1.5])
-def test_each_run_is_trained_once_whoever_is_killed_and_ends_as_in_one_process(options, tmp_path, moment):
+def test_each_run_is_trained_once_whoever_is_killed_and_ends_as_in_one_process(options, tmp_path):
     options += " --train.threads 1"
     kill_and_resume.finish(tmp_path / "whole", options)
-    lost, taken = kill_and_resume.share(tmp_path / "shared", options, processes=3, moment=moment)
     names = [directory.name for directory in directories(options, tmp_path)]
-    assert kill_and_resume.each_once(names, taken, lost)
-    for one, other in zip(*(directories(options, tmp_path / name) for name in ("whole", "shared")), strict=True):
-        assert kill_and_resume.same(kill_and_resume.end_of(one), kill_and_resume.end_of(other))
+    for moment in (0, 1.5):
+        out = tmp_path / f"shared{moment}"
+        lost, taken = kill_and_resume.share(out, options, processes=3, moment=moment)
+        assert kill_and_resume.each_once(names, taken, lost)
+        for one, other in zip(*(directories(options, each) for each in (tmp_path / "whole", out)), strict=True):
+            assert kill_and_resume.same(kill_and_resume.end_of(one), kill_and_resume.end_of(other))
 
 
 def test_what_another_process_has_is_left_to_it_and_named(options, tmp_path, capfd):
