@@ -51,11 +51,14 @@ test coverage: $(VENV)/installed
 		$(addprefix --ignore tests/training/,devices/test_distribute.py launch/test_ray.py) \
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training --cov=reporting)
 
+# Without networks that take long and are made of the same layers as others.
+FEWER := not other_families and not ordering
+
 # oneDNN's kernels are on in `make test`, on x86; users of the layer in a program of their own may have either.
 test-kernels: $(VENV)/installed
 	@echo "Testing all that touches kernels without oneDNN, one to two minutes on 2 cores ..."
 	TF_ENABLE_ONEDNN_OPTS=0 $(PYTEST) tests/models tests/iclayer/fused $(addprefix tests/iclayer/, \
-		test_layer.py test_diagnostics.py insert/test_insert.py) -k "not other_families and not orderings"
+		test_layer.py test_diagnostics.py insert/test_insert.py) -k "$(FEWER)" -m "not usefixtures"
 
 # SHORT="distribute torch", here and below, leaves out of these what kills runs, and more that takes long.
 test-distribute: $(VENV)/installed
@@ -90,7 +93,7 @@ alone-jax alone-torch: alone-%: .venv-%/installed
 		tests/models/test_families.py $(if $(filter $*,$(SHORT)),tests/models tests/training/test_train.py -k "$(LAYER) or plain",tests/training/test_resume.py \
 		tests/training/devices/test_threads.py \
 		tests/iclayer/insert/test_insert.py $(addprefix tests/iclayer/test_,diagnostics.py shift.py keras_contract.py) \
-		-k "$(LAYER) or kills or dense or planted or shift or contract or threads")
+		-k "($(LAYER) or kills or dense or planted or shift or contract or threads) and $(FEWER)")
 
 # In a copy, for it breaks the code; after an interruption it goes on. In the end it shows what no test has noticed.
 mutation: COPY := build/mutation-$(shell git rev-parse --short HEAD)

@@ -1,5 +1,7 @@
 """A run depends on its config alone: not on what a user's machine has set, nor on its system or processor."""
 
+import contextlib
+import gc
 import importlib
 import json
 import os
@@ -159,6 +161,19 @@ def test_a_backend_that_cannot_be_imported_is_named(importing, named, found):
     assert str(raised.value) == (
         f"KERAS_BACKEND: expected an installed one of tensorflow, jax, torch, found {found}: No module named 'it'"
     )
+
+
+@pytest.mark.parametrize("error", [None, ModuleNotFoundError()])
+@pytest.mark.parametrize("collecting", [True, False])
+def test_garbage_is_collected_after_the_import_where_it_was_before(importing, collecting, error):
+    try:
+        if not collecting:
+            gc.disable()
+        with contextlib.suppress(UserError):
+            importing(error=error)
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("named", ["numpy", "openvino", "nonsense"])
