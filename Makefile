@@ -52,7 +52,7 @@ test coverage: $(VENV)/installed
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training --cov=reporting)
 
 # Without networks that take long and are made of the same layers as others.
-FEWER := not other_families and not ordering
+FEWER := not other_families and not ordering and not EfficientNet and not VGG and not MobileNet
 
 # oneDNN's kernels are on in `make test`, on x86; users of the layer in a program of their own may have either.
 test-kernels: $(VENV)/installed
@@ -60,16 +60,16 @@ test-kernels: $(VENV)/installed
 	TF_ENABLE_ONEDNN_OPTS=0 $(PYTEST) tests/models tests/iclayer/fused $(addprefix tests/iclayer/, \
 		test_layer.py test_diagnostics.py insert/test_insert.py) -k "$(FEWER)" -m "not usefixtures"
 
-# SHORT="distribute torch", here and below, leaves out of these what kills runs, and more that takes long.
+# SHORT="distribute ray torch", here and below, leaves out of these what kills runs, and more that takes long.
 test-distribute: $(VENV)/installed
 	@echo "Training on several replicas and workers, and killing workers, about five minutes on 2 cores, SHORT one ..."
 	$(BIN)/python -m pytest tests/training/devices/test_distribute.py $(if $(filter distribute,$(SHORT)),-m "not slow")
 
 # Into the same environment, for Ray needs little beside what is there.
 test-ray: $(VENV)/installed
-	@echo "Launching runs on Ray, and killing a process and a node, about two minutes on 2 cores ..."
+	@echo "Launching runs on Ray, and killing a process and a node, about three minutes on 2 cores, SHORT two ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
-	$(BIN)/python -m pytest tests/training/launch/test_ray.py
+	$(BIN)/python -m pytest tests/training/launch/test_ray.py $(if $(filter ray,$(SHORT)),-m "not slow")
 
 # Without the rest that KerasHub asks for: TensorFlow Text, which brings a second TensorFlow, and what downloads.
 test-hub: $(VENV)/installed
@@ -86,6 +86,9 @@ numbers-jax numbers-torch: numbers-%: $(VENV)/installed .venv-%/installed
 	@echo "Comparing the networks and their training with TensorFlow's ..."
 	$(BIN)/python -m pytest tests/training/devices/test_backends.py -n 2 -k "$*$(if $(filter $*,$(SHORT)), and losses)"
 
+# What one process has compiled is there for the next, as after a kill.
+alone-jax: export JAX_COMPILATION_CACHE_DIR = $(abspath build/jax)
+alone-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.1
 alone-jax alone-torch: LAYER = test_layer or test_contract or test_uout or test_families or test_$*
 alone-jax alone-torch: alone-%: .venv-%/installed
 	@echo "The layer, and training, killing and resuming, insert_ic and diagnose without TensorFlow ..."
@@ -138,7 +141,7 @@ ifdef SHORT
 	$(SPEED) tensorflow --start_up
 	$(SPEED) tensorflow:off stock baseline floor xla calls-of-10 $(if $(wildcard .venv-torch/installed),torch-eager)
 	for backend in $(OTHERS); do \
-		$(call speed,.venv-$$backend) $$backend stock@$$backend baseline@$$backend || exit 1; done
+		$(call speed,.venv-$$backend) $$backend stock@$$backend || exit 1; done
 	$(BIN)/python -m benchmarks.kill_and_resume
 else
 	$(SPEED) tensorflow stock --depth 110 --start_up

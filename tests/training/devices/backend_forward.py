@@ -5,8 +5,11 @@
 The first backend to run draws the weights and writes WEIGHTS.npz; the others read it.
 """
 
+import os
 import pathlib
 import sys
+
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # each network computes once: compiling takes longest
 
 import keras
 import numpy as np

@@ -83,6 +83,7 @@ def test_a_process_that_is_killed_is_replaced_and_the_grid_completes(start, tmp_
     assert [len(environment["earlier_sessions"]), environment["threads"]] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_is_no_loss(start, tmp_path, whole):
     folder = tmp_path / "three"
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -124,6 +125,7 @@ def ancestors(pid):
     return found
 
 
+@pytest.mark.slow
 def test_sigterm_ends_all_so_that_they_go_on(start, tmp_path, whole):
     folder = tmp_path / "three"
     when(lambda: under_way(folder, NAMES[0]), lambda _: os.kill(os.getpid(), signal.SIGTERM))
