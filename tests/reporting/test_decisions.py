@@ -40,7 +40,7 @@ def test_an_interval_is_the_mean_and_students_t_standard_errors_either_way(value
     np.testing.assert_allclose(row[["mean", "low", "high", "p"]].astype(float), [mean, low, high, p], 0, 1e-9)
 
 
-@pytest.mark.parametrize("folder", ["first-evidence", "overfit", "cifar100", "orderings", "digits"])
+@pytest.mark.parametrize("folder", ["first-evidence", "overfit", "cifar100", "depth", "orderings", "digits"])
 def test_every_interval_of_the_records_is_that_of_their_histories(folder):
     """By another route: from the files to the differences, and from these by formula."""
     runs = {}
