@@ -46,7 +46,7 @@ smoke: $(VENV)/installed
 
 # Coverage takes a third longer.
 test coverage: $(VENV)/installed
-	@echo "Running the tests, about seven minutes on 2 cores, more on older ones ..."
+	@echo "Running the tests, about ten minutes on 2 cores, more on older ones ..."
 	$(PYTEST) --nbmake --ignore tests/iclayer/insert/test_insert_hub.py \
 		$(addprefix --ignore tests/training/,devices/test_distribute.py launch/test_ray.py) \
 		$(if $(filter coverage,$@),--cov=iclayer --cov=models --cov=training --cov=reporting)
@@ -126,7 +126,7 @@ dist: .venv-docs/installed
 # DATA_DIR: of the prepared imagenet2012; without it the photographs are scikit-learn's.
 # BENCH=short: each benchmark on small settings, to see that all run; JAX and PyTorch only where they are there already.
 bench: $(VENV)/installed $(OTHERS:%=.venv-%/installed)
-	@echo "Measuring into $(RESULTS), about $(if $(SHORT),three,45) minutes; leave the machine alone ..."
+	@echo "Measuring into $(RESULTS), about $(if $(SHORT),four,45) minutes; leave the machine alone ..."
 	mkdir -p $(RESULTS)
 	$(BIN)/python -m benchmarks.checkpoint_cost
 	$(BIN)/python -m benchmarks.input_pipeline

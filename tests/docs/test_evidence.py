@@ -160,10 +160,17 @@ def test_what_the_pages_call_undecided_is_so():
         assert all(of_few[f"{unit} less baseline"][claim].startswith("undecided") for claim in (MEAN, DECIDED))
     (of_100,) = (table for table in reported("results/cifar100") if DROP in table[0])
     assert all(row[claim].startswith("undecided") for row in of_100 for claim in (MEAN, DROP, DECIDED))
-    (means,) = (table for table in reported("results/cifar100") if "seeds" in table[0])
-    expected = {row["unit"]: row[LAST][:4] for row in means}
-    assert expected == {"baseline": "0.52", UNIT_1: "0.52", "relu-bn-conv": "0.54"}
-    assert "about 0.52, and relu-bn-conv 0.54:" in pathlib.Path("configs/cifar100.yaml").read_text()
+    for name, said, expected in (
+        (
+            "cifar100",
+            "about 0.52, and relu-bn-conv 0.54:",
+            {"baseline": "0.52", UNIT_1: "0.52", "relu-bn-conv": "0.54"},
+        ),
+        ("depth", "baseline 0.87, relu-ic-conv 0.88 with seed 0;", {"baseline": "0.87", UNIT_1: "0.88"}),
+    ):
+        (means,) = (table for table in reported(f"results/{name}") if "seeds" in table[0])
+        assert {row["unit"]: f"{float(row[LAST].split()[0]):.2f}" for row in means} == expected
+        assert said in pathlib.Path(f"configs/{name}.yaml").read_text()
     recorded = [path for name in ("cifar100", "depth") for path in pathlib.Path("results", name).glob("*/result.json")]
     assert f"Undecided: {len(recorded)} of 12 runs are recorded." in PAGES["docs/evidence.md"]
 
