@@ -48,6 +48,26 @@ def decide(paired: pandas.DataFrame) -> pandas.DataFrame:
     return out.assign(word=[_word(row) for row in out.itertuples()])
 
 
+def changes(paired: pandas.DataFrame, setting: str, less: str) -> pandas.DataFrame:
+    """The differences in one setting less those in another, by pair of units and seed, in the form of `paired`.
+
+    `decide` tells of them whether what units do depends on the setting. Pairs and seeds that one of the two lacks are
+    left out.
+
+    Args:
+        paired: of `analysis.paired`.
+        setting: name of a setting in it.
+        less: of the other.
+
+    Raises:
+        KeyError: there is no such setting.
+    """
+    settings = paired.groupby("setting")
+    one, other = (settings.get_group(name).set_index(["unit", "less", "seed"])[[*CLAIMS]] for name in (setting, less))
+    common = one.index.intersection(other.index, sort=False)
+    return (one.loc[common] - other.loc[common]).reset_index().assign(setting=f"{setting}, less {less}")
+
+
 def _tested(values):
     known = {"n": len(values), "mean": values.mean(), "std": values.std()}
     if len(values) < 2 or np.ptp(values) < 1e-9:  # below what one image can make

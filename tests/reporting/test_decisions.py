@@ -40,9 +40,8 @@ def test_an_interval_is_the_mean_and_students_t_standard_errors_either_way(value
     np.testing.assert_allclose(row[["mean", "low", "high", "p"]].astype(float), [mean, low, high, p], 0, 1e-9)
 
 
-@pytest.mark.parametrize("folder", ["first-evidence", "overfit", "cifar100", "depth", "orderings", "digits"])
-def test_every_interval_of_the_records_is_that_of_their_histories(folder):
-    """By another route: from the files to the differences, and from these by formula."""
+def histories(folder):
+    """Each claim's measure by unit and seed, from the files of a folder of records."""
     runs = {}
     for path in pathlib.Path("results", folder).rglob("history.csv"):
         accuracy = list(pandas.read_csv(path)["val_accuracy"])
@@ -53,17 +52,60 @@ def test_every_interval_of_the_records_is_that_of_their_histories(folder):
             "drop": max(falls),
             "last": accuracy[-1],
         }
+    return runs
+
+
+def differences(runs, row):
+    """Those that a row of `decide` is made of, by seed."""
+    seeds = {seed for unit, seed in runs if unit == row.unit} & {seed for unit, seed in runs if unit == row.less}
+    return {seed: runs[row.unit, seed][row.claim] - runs[row.less, seed][row.claim] for seed in seeds}
+
+
+def check(row, values):
+    assert row.n == len(values) > 0
+    if np.isnan(row.low):
+        assert len(values) == 1 or np.ptp(values) < 1e-12
+    else:
+        np.testing.assert_allclose([row.mean, row.low, row.high], by_hand(values)[:3], 0, 1e-9)
+
+
+@pytest.mark.parametrize("folder", ["first-evidence", "overfit", "cifar100", "depth", "orderings", "digits"])
+def test_every_interval_of_the_records_is_that_of_their_histories(folder):
+    """By another route: from the files to the differences, and from these by formula."""
+    runs = histories(folder)
     found, _ = analysis.read_runs(pathlib.Path("results", folder))
     table = decisions.decide(analysis.paired(analysis.table(found)))
     assert set(table["claim"]) == set(decisions.CLAIMS)
     for row in table.itertuples():
-        seeds = {seed for unit, seed in runs if unit == row.unit} & {seed for unit, seed in runs if unit == row.less}
-        values = [runs[row.unit, seed][row.claim] - runs[row.less, seed][row.claim] for seed in sorted(seeds)]
-        assert row.n == len(values) > 0
-        if np.isnan(row.low):
-            assert len(values) == 1 or np.ptp(values) < 1e-12
-        else:
-            np.testing.assert_allclose([row.mean, row.low, row.high], by_hand(values)[:3], 0, 1e-9)
+        check(row, list(differences(runs, row).values()))
+
+
+@pytest.mark.parametrize("folder", ["overfit", "cifar100", "depth"])
+def test_every_interval_of_a_change_is_that_of_the_histories(folder):
+    found, base = (analysis.read_runs(pathlib.Path("results", name))[0] for name in (folder, "first-evidence"))
+    paired = analysis.paired(analysis.table(found + base))
+    (other,) = set(paired["setting"]) - {"cifar10, ResNet-20, 20 epochs"}
+    table = decisions.decide(decisions.changes(paired, other, "cifar10, ResNet-20, 20 epochs"))
+    assert len(table) % len(decisions.CLAIMS) == 0 < len(table)
+    for row in table.itertuples():
+        one, less = (differences(histories(name), row) for name in (folder, "first-evidence"))
+        check(row, [one[seed] - less[seed] for seed in one.keys() & less.keys()])
+
+
+def test_changes_are_of_the_pairs_and_seeds_that_both_settings_have():
+    here = pandas.concat([pairs("v", last=[0.5, 0.25, 1.0]), pairs("u", last=[0.25, 0.5, 0.0])]).assign(
+        seed=[0, 1, 2] * 2
+    )
+    there = pandas.concat([pairs("u", last=[2.0, 1.0]), pairs("w", last=[1.0, 1.0])]).assign(
+        seed=[2, 0] * 2, setting="t"
+    )
+    changed = decisions.changes(pandas.concat([here, there]), "s", "t")
+    assert changed[["unit", "less", "seed", "last"]].values.tolist() == [
+        ["u", "baseline", 0, -0.75],
+        ["u", "baseline", 2, -2.0],
+    ]
+    with pytest.raises(KeyError, match="nowhere"):
+        decisions.changes(here, "s", "nowhere")
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
