@@ -87,8 +87,9 @@ def test_every_interval_of_a_change_is_that_of_the_histories(folder):
     (other,) = set(paired["setting"]) - {"cifar10, ResNet-20, 20 epochs"}
     table = decisions.decide(decisions.changes(paired, other, "cifar10, ResNet-20, 20 epochs"))
     assert len(table) % len(decisions.CLAIMS) == 0 < len(table)
+    runs = [histories(name) for name in (folder, "first-evidence")]
     for row in table.itertuples():
-        one, less = (differences(histories(name), row) for name in (folder, "first-evidence"))
+        one, less = (differences(each, row) for each in runs)
         check(row, [one[seed] - less[seed] for seed in one.keys() & less.keys()])
 
 
