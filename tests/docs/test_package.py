@@ -36,7 +36,7 @@ def test_the_wheel_is_iclayer_alone_and_the_same_from_the_sdist(tmp_path):
         shutil.copy(name, tmp_path / "clone" / name)
     for out in ("sdist", "wheel", "again"):
         (tmp_path / out).mkdir()
-    # By tar: tarfile unpacks safely since Python 3.11.4 alone.
+    # By tar, for tarfile has no filter before Python 3.11.4.
     subprocess.run(["tar", "xf", build("sdist", tmp_path / "clone", tmp_path / "sdist")], cwd=tmp_path, check=True)
     wheel = contents(build("wheel", tmp_path / "clone", tmp_path / "wheel"))
     unpacked = tmp_path / f"iclayer-{iclayer.__version__}"
