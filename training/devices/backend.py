@@ -10,6 +10,7 @@ from training.errors import UserError
 
 BACKENDS = ("tensorflow", "jax", "torch")
 UNSET = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")  # would cut runs short, or change them
+UNUSED = ("IPython", "matplotlib", "sklearn")  # by what is here, of Keras
 
 
 def import_keras() -> None:
@@ -17,7 +18,8 @@ def import_keras() -> None:
 
     Keras' own file of settings, keras.json, is not read, for a run depends on its config alone. TensorFlow's oneDNN
     kernels are on, unless TF_ENABLE_ONEDNN_OPTS is set: by itself it takes slower ones on x86 processors without
-    AVX-512 (VNNI) or AMX. Where Keras is imported already, all this comes too late, and is left out.
+    AVX-512 (VNNI) or AMX. Keras goes without its wrappers for scikit-learn and its galleries of pictures, for to import
+    what these use takes a third of the time. Where Keras is imported already, all this comes too late, and is left out.
 
     Raises:
         UserError: the backend is none of `BACKENDS`, or cannot be imported.
@@ -37,6 +39,8 @@ def import_keras() -> None:
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     home = os.environ.get("KERAS_HOME")
     os.environ["KERAS_HOME"] = os.devnull  # no keras.json can be there, nor be written
+    left_out = dict.fromkeys(name for name in UNUSED if name not in sys.modules)
+    sys.modules.update(left_out)  # type: ignore[arg-type]  # where None stands, an import finds nothing
     collecting = gc.isenabled()
     gc.disable()  # what is imported is no garbage, and to look through it takes a sixth of the import
     sys.stderr.flush()
@@ -53,6 +57,8 @@ def import_keras() -> None:
             os.close(stderr)
             if collecting:
                 gc.enable()
+            for name in left_out:
+                del sys.modules[name]
             os.environ.pop("KERAS_HOME")
             if home is not None:
                 os.environ["KERAS_HOME"] = home

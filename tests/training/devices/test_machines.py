@@ -176,6 +176,15 @@ def test_garbage_is_collected_after_the_import_where_it_was_before(importing, co
         gc.enable()
 
 
+def test_keras_is_imported_without_what_nothing_here_uses_of_it_and_that_can_be_imported_later():
+    code = (
+        "import sys; from training.devices import backend; backend.import_keras();"
+        "assert not sys.modules.keys() & {*backend.UNUSED};"
+        "import keras, matplotlib.pyplot, sklearn.datasets; keras.Sequential([keras.layers.Dense(1)])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("named", ["numpy", "openvino", "nonsense"])
 def test_a_backend_that_cannot_train_is_refused(importing, named):
     with pytest.raises(UserError, match=f"^KERAS_BACKEND: expected .* found {named}$"):
