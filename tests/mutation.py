@@ -109,7 +109,7 @@ TESTS = {
     "training/files.py": "checkpoint mistakes",
     "training/grid.py": "config tables mistakes train refused resume sharing",
     "training/interrupt.py": "resume",
-    "training/launch/jobs.py": "launch view",
+    "training/launch/jobs.py": "jobs launch view",
     "training/launch/launcher.py": "launch slices",
     "training/launch/local.py": "launch slices",
     "training/launch/packing.py": "packing slices",

@@ -18,9 +18,9 @@ def exit_codes(main: Callable[..., int]) -> Callable[..., int]:
     """Decorates a script's `main`: a UserError is its line on stderr and 2, Ctrl-C is 130."""
 
     @functools.wraps(main)
-    def decorated(*args):
+    def decorated(*args, **kwargs):
         try:
-            return main(*args)
+            return main(*args, **kwargs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

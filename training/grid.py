@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 from training import checkpoint, origin, records
 from training.config import Run
@@ -19,14 +20,16 @@ from training.run import train
 
 EXIT_CODES = {"finished": 0, "diverged": 3, "left": 130}
 ENDED = ("finished", "diverged")
+Own = Callable[[pathlib.Path], contextlib.AbstractContextManager[Any]]
 
 
-def run_all(runs: list[Run], show: Callable[[list[pathlib.Path]], None]) -> int:
+def run_all(runs: list[Run], show: Callable[[list[pathlib.Path]], None], own: Own = Lock) -> int:
     """Trains each run that has no end yet and that no other process has, then shows all of them.
 
     Args:
         runs: the runs, in their order.
         show: is told their directories, also of those that did not finish, where this process is the chief.
+        own: within it, a run directory is this process' own; it raises HeldError where it is another one's.
 
     Returns:
         The exit code: 0 all finished, or others have the rest; 3 one diverged, 130 interrupted.
@@ -55,7 +58,7 @@ def run_all(runs: list[Run], show: Callable[[list[pathlib.Path]], None]) -> int:
     with Interruption() as interruption:
         while not interruption.requested:
             with contextlib.ExitStack() as lock:
-                number = team.agree(_take(runs, over, lock) if team.chief else 0)
+                number = team.agree(_take(runs, over, own, lock) if team.chief else 0)
                 if not number:
                     break
                 run = runs[number - 1]
@@ -69,7 +72,7 @@ def run_all(runs: list[Run], show: Callable[[list[pathlib.Path]], None]) -> int:
                 over[run.directory] = result["status"]
             if result["status"] == "diverged":
                 print("the loss is not finite at epoch {epoch}, step {step}".format(**result["diverged_at"]))
-    rest = {run.directory: standing(run) for run in runs if team.chief and run.directory not in over}
+    rest = {run.directory: standing(run, own) for run in runs if team.chief and run.directory not in over}
     over |= {directory: status for directory, status in rest.items() if status in ENDED}
     elsewhere = [run for run in unfinished if run.directory in over and run not in trained]
     held = [status for status in rest.values() if status not in (*ENDED, "left")]
@@ -94,13 +97,13 @@ def _team(devices):
     return team
 
 
-def _take(runs, over, lock):
+def _take(runs, over, own, lock):
     """The number of the first run, from 1, that has no end and that this process now has; 0: there is none."""
     for number, run in enumerate(runs, 1):
         if run.directory in over:
             continue
         with contextlib.suppress(HeldError):
-            lock.enter_context(Lock(run.directory))
+            lock.enter_context(own(run.directory))
             status = records.check(run)
             if status not in ENDED:
                 return number
@@ -109,7 +112,7 @@ def _take(runs, over, lock):
     return 0
 
 
-def standing(run: Run) -> str:
+def standing(run: Run, own: Own = Lock) -> str:
     """Where a run stands: its end, "left", or else what the lock says of the process that has it.
 
     Raises:
@@ -118,7 +121,7 @@ def standing(run: Run) -> str:
     status = records.check(run)
     if status not in ENDED and (run.checkpoints / "lock").exists():
         try:
-            with Lock(run.directory):
+            with own(run.directory):
                 status = records.check(run)
         except HeldError as error:
             return str(error)

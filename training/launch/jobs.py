@@ -1,12 +1,14 @@
 """The runs of a launch: where each stands, how far it is, and how long it will take."""
 
 import dataclasses
+import re
 import signal
 import time
 
 from training import grid, records
 from training.config import Run, flatten, network
 from training.errors import UserError
+from training.launch.worker import TAKEN
 
 LOG = "log.txt"
 RESTARTS = 2
@@ -36,7 +38,8 @@ class Job:
         place: what it runs on, or who holds it.
         crashes: how often its process died.
         why: it failed, on one line.
-        overhead: seconds of its process beside its epochs, where it is finished.
+        trained: to its end, by a process of this launch.
+        overhead: seconds of that process beside its epochs, where it is finished.
         started: when its last process was, as time.monotonic(); None: this launch has started none.
     """
 
@@ -46,9 +49,11 @@ class Job:
     place: str = ""
     crashes: int = 0
     why: str = ""
+    trained: bool = False
     overhead: float | None = None
     started: float | None = None
     _epochs_before: int = 0
+    _written_before: float | None = None
     _log_start: int = 0
     _progress: Progress | None = None
 
@@ -64,7 +69,7 @@ class Job:
             self.state, self.why = "failed", str(error)
             return
         self.state = found if found in grid.ENDED else "waiting" if found == "left" else "held"
-        self.place = found if self.state == "held" else ""
+        self.place = self.holder() or "another process" if self.state == "held" else ""
 
     def holder(self) -> str:
         """The process that has it, on this machine or another one."""
@@ -77,6 +82,7 @@ class Job:
         """A process is about to be started for it."""
         self.state, self.place = "running", place
         self.started, before = time.monotonic(), self.progress()
+        self._written_before = self._written()
         self._epochs_before = before.epochs if before else 0
         log = self.run.directory / LOG
         try:
@@ -90,10 +96,11 @@ class Job:
         """That process has ended with this code: it is over, or waits for another one."""
         self.look()
         now = self.progress()
-        if self.state == "finished" and now and self.started:
+        self.trained = self.state in grid.ENDED and code != TAKEN
+        if self.trained and self.state == "finished" and now and self.started:
             epochs = now.seconds * (now.epochs - self._epochs_before)
             self.overhead = max(0.0, time.monotonic() - self.started - epochs)
-        if self.state != "waiting" or code == 0:  # 0: another process had it, and has gone
+        if self.state != "waiting" or code == TAKEN:
             return
         if code in STOPPED:
             self.state = "stopped"
@@ -103,17 +110,27 @@ class Job:
             self.crashes += 1
 
     def _last_words(self):
-        """The last line that its process wrote, or the last one that tells of an error."""
         with (self.run.directory / LOG).open("rb") as log:
             log.seek(self._log_start)
-            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
-        errors = [line for line in lines if line.startswith("error: ")]
-        return (errors or [line for line in lines if line] or [""])[-1]
+            return last_words(log.read().decode(errors="replace"))
+
+    def begun(self) -> bool:
+        """Whether its last process has come as far as its records."""
+        return self._written() != self._written_before
+
+    def _written(self):
+        """When history.csv was, which is at a beginning, too; None: there is none."""
+        try:
+            return (self.run.directory / "history.csv").stat().st_mtime
+        except OSError:
+            return None
 
     def progress(self) -> Progress | None:
         """How far it is; None before its first epoch."""
+        written = self._written()
+        if written is None:
+            return None
         try:
-            written = (self.run.directory / "history.csv").stat().st_mtime
             if self._progress is None or self._progress.written != written:
                 history = records.read_history(self.run.directory)
                 last = history.iloc[-1]
@@ -121,7 +138,7 @@ class Job:
                 self._progress = Progress(
                     len(history), last["val_accuracy"], last["images_per_second"], seconds, written
                 )
-        except (UserError, OSError, IndexError):  # not there yet, or without a row
+        except (UserError, OSError, IndexError):  # without a row, or not whole
             return None
         return self._progress
 
@@ -130,6 +147,14 @@ class Job:
         done = self.progress()
         left = per_epoch * (self.run.config.train.epochs - (done.epochs if done else 0))
         return max(0.0, left - (time.time() - done.written if done and self.state == "running" else 0))
+
+
+def last_words(text: str) -> str:
+    """Of what a process wrote, the last line that tells of an error; else that names an exception; else the last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    exceptions = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (errors or exceptions or lines or [""])[-1]
 
 
 def seconds_per_epoch(jobs: list[Job]) -> dict[Job, float]:

@@ -74,6 +74,7 @@ def run_all(
             looked = time.monotonic()
             while not interruption.requested and time.monotonic() < end:
                 engine.settle()
+                view.update(engine.side_by_side())
                 if _all_fail(jobs) if go_on else any(job.state == "failed" for job in jobs):
                     break
                 busy = engine.start()
@@ -104,5 +105,5 @@ def _all_fail(jobs):
     """Whether several runs of this launch have failed in the same words, and no other way, before any has begun."""
     started = [job for job in jobs if job.started]
     reasons = [job.why for job in started if job.state == "failed"]
-    begun = any(job.holder() or job.state in grid.ENDED for job in started)
+    begun = any(job.begun() or job.state in grid.ENDED for job in started)
     return len(reasons) > 1 and len({*reasons}) == 1 and not begun

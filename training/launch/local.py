@@ -10,7 +10,7 @@ import time
 
 from training.devices import strategy, threads
 from training.errors import UserError
-from training.launch.jobs import GRACE, LOG, STOPPED, Job
+from training.launch.jobs import GRACE, LOG, STOPPED, Job, last_words
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORKER = ("-m", "training.launch.worker")
@@ -56,7 +56,7 @@ def find_places(per_device: int) -> list[Place]:
     if visible or (visible is None and any(strategy.DRIVER.glob("*"))):
         done = subprocess.run([sys.executable, "-c", PROBE], env=environment(), capture_output=True, text=True)
         if done.returncode:
-            raise UserError(f"CUDA_VISIBLE_DEVICES: expected GPUs that can be listed, found {done.stderr[-500:]}")
+            raise UserError(f"CUDA_VISIBLE_DEVICES: expected GPUs that can be listed, found {last_words(done.stderr)}")
         count = int(done.stdout.split()[-1])
     gpus = (visible.split(",") if visible else [str(i) for i in range(count)])[:count]
     if gpus:

@@ -8,6 +8,7 @@ import rich.console
 import rich.live
 import rich.table
 
+from training import grid
 from training.launch.jobs import Job, seconds_per_epoch, seconds_to_go
 
 # In this order runs have rows, where not all find room.
@@ -15,7 +16,7 @@ STYLES = {"failed": "red", "running": "bold", "diverged": "red", "stopped": "", 
 STYLES["finished"] = "green"
 STATES = ("finished", "running", "waiting", "stopped", "held", "diverged", "failed")
 COLUMNS = {"epoch": 7, "accuracy": 8, "images/s": 8, "left": 8}  # and their widths
-AROUND = 6  # lines beside the rows and the reasons: summary, header, how many more
+AROUND = 5  # lines beside the rows, the summary and the reasons: header, how many more
 REASONS = 3  # of failures, at most
 EVERY = 60  # seconds, where there is no terminal
 
@@ -65,16 +66,19 @@ class View:
     def _summary(self, side_by_side):
         counts = collections.Counter(job.state for job in self._jobs)
         states = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
+        trained = sum(job.trained for job in self._jobs)
+        here = f"; {trained} trained here" if trained < sum(counts[state] for state in grid.ENDED) else ""
         left = seconds_to_go(self._jobs, side_by_side)
-        return f"{len(self._jobs)} runs: {states}" + (f"; {_duration(left)} left" if left else "")
+        return f"{len(self._jobs)} runs: {states}{here}" + (f"; {_duration(left)} left" if left else "")
 
     def _picture(self, side_by_side):
         """The summary, rows of as many jobs as find room, in their order, and why jobs failed."""
         width, height = self._console.size
+        summary = self._summary(side_by_side)
         failed = [job for job in self._jobs if job.why]
         reasons = [f"{job.name}: {job.why}" for job in failed[:REASONS]]
         reasons += [f"and {len(failed) - REASONS} more failed"] if len(failed) > REASONS else []
-        room = height - AROUND - sum(-(-len(reason) // width) for reason in reasons)
+        room = height - AROUND - sum(len(self._console.render_lines(text)) for text in (summary, *reasons))
         chosen = sorted(self._jobs, key=lambda job: [*STYLES].index(job.state))[: max(1, room)]
         names = width - sum(COLUMNS.values()) - 2 * len(COLUMNS) - 1  # each column has a space on either side
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), show_edge=False)
@@ -87,7 +91,7 @@ class View:
                 name = job.name[-names:]  # unit and seed stand at its end
                 table.add_row(name, *_cells(job, per_epoch.get(job)), style=STYLES[job.state])
         more = [f"and {len(self._jobs) - len(chosen)} more"] if len(chosen) < len(self._jobs) else []
-        return rich.console.Group(self._summary(side_by_side), table, *more, *reasons)
+        return rich.console.Group(summary, table, *more, *reasons)
 
 
 def _says(job):
@@ -97,7 +101,7 @@ def _says(job):
         begun = f", after {progress.epochs} epochs" if progress else ""
         return f"started on {job.place}{begun}"
     if job.state == "waiting":
-        return f"waits, for its process died ({job.crashes})"
+        return "waits" + (f", for its process died ({job.crashes})" if job.crashes else "")
     found = f", accuracy {progress.accuracy:.4f} after {progress.epochs} epochs" if progress else ""
     return job.state + (f" by {job.place}" if job.state == "held" else found) + (f": {job.why}" if job.why else "")
 

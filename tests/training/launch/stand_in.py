@@ -1,6 +1,7 @@
 """Stands for a worker in the tests of launches: it does what `fates.json` of the grid's folder says for its run.
 
-A fate is a list, one word for each process of the run: the exit code that it ends with, or "wait", until it is told.
+A fate is a list, one word for each process of the run: the exit code that it ends with, "wait" until it is told, or
+another one of those below.
 Each process adds a line to `told.jsonl` there: its run, process, environment, threads and, at its end, how it ended.
 """
 
@@ -11,6 +12,8 @@ import signal
 import sys
 import threading
 import time
+
+from training.launch.worker import TAKEN
 
 arguments = json.loads(sys.argv[1])
 directory = pathlib.Path(arguments["directory"])
@@ -49,6 +52,13 @@ if fate == "bad gpu":
     if os.environ["CUDA_VISIBLE_DEVICES"] == "7":
         end(1)
     time.sleep(2)  # while the others crash
+    fate = 0
+if fate == "elsewhere":
+    (directory / "ended").write_text("finished")
+    fate = TAKEN
+if fate == "begins":
+    (directory / "history.csv").touch()
+    time.sleep(2)  # while others fail
     fate = 0
 if fate == "wait":
     time.sleep(100)

@@ -15,6 +15,7 @@ import pytest
 from training import grid, records
 from training.launch import __main__ as launch
 from training.launch import launcher, local
+from training.launch.worker import TAKEN
 from training.lock import Lock
 
 GRID = "grid: {model.unit: [baseline, relu-ic-conv, ic-conv-relu, conv-relu-ic]}\n"
@@ -82,6 +83,7 @@ def test_what_crashes_is_tried_again_twice_and_a_mistake_is_not(four):
     assert code == 2
     tries = collections.Counter(begun(told))
     assert [tries[name] for name in NAMES] == [3, 3, 1, 1]
+    assert [said.out.count(f"{NAMES[1]}: waits, for its process died ({n})") for n in (1, 2, 3)] == [1, 1, 0]
     lines = said.err.splitlines()
     assert lines == [
         f"{four.folder / NAMES[1]}: exit code -9",
@@ -95,6 +97,20 @@ def test_a_mistake_that_all_share_is_not_made_by_all_of_them(four):
     assert code == 2
     assert begun(told) == NAMES[:2]
     assert "2 waiting, 2 failed" in said.out
+
+
+def test_the_others_go_on_where_some_fail_alike_and_one_has_begun(four):
+    code, said, told = four("--per_device", "3", baseline=["begins"], relu_ic_conv=[2], ic_conv_relu=[2])
+    assert code == 2
+    assert sorted(begun(told)) == sorted(NAMES)
+    assert "2 finished, 2 failed" in said.out
+
+
+def test_a_run_that_another_process_took_first_is_no_crash(four):
+    code, said, told = four(baseline=[TAKEN] * 4 + [0])
+    assert code == 0
+    assert begun(told).count(NAMES[0]) == 5
+    assert f"{NAMES[0]}: waits\n" in said.out
 
 
 def test_a_run_that_diverged_is_one_that_ended(four):
@@ -164,7 +180,22 @@ def test_what_another_process_has_is_left_to_it(four):
         code, said, told = four()
     assert code == 0
     assert begun(told) == NAMES[1:]
-    assert f"{NAMES[0]}: held by {directory} (pid {os.getpid()} on " in said.out
+    assert f"{NAMES[0]}: held by pid {os.getpid()} on " in said.out
+
+
+def test_of_processes_that_start_at_once_for_one_run_one_trains_and_the_others_leave_no_trace(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import time\ndef main(argv, train_one):\n    print('trains'); time.sleep(2); return 0\n")
+    arguments = {"script": str(script), "argv": [], "directory": str(tmp_path / "run"), "threads": 1}
+    log = tmp_path / "log.txt"
+    processes = [local.start(arguments, local.environment(), log) for _ in range(4)]
+    assert sorted(process.wait() for process in processes) == [0] + [TAKEN] * 3
+    assert log.read_text() == "trains\n"
+
+
+def test_what_others_ended_is_not_counted_as_trained_here(four):
+    assert "4 runs: 4 finished; 3 trained here\n" in four(baseline=["elsewhere"])[1].out
+    assert "4 runs: 4 finished; 0 trained here\n" in four()[1].out
 
 
 def test_what_another_process_lets_go_is_taken_over(four, monkeypatch):
@@ -243,7 +274,7 @@ def test_real_runs_end_as_in_one_process_and_their_processes_with_the_launcher(t
     (tmp_path / "four.yaml").write_text(config + "grid: {model.unit: [baseline, relu-ic-conv]}\n")
     launcher = launched(tmp_path, "--per_device", "2")
     directories = [tmp_path / "four" / name for name in NAMES[:2]]
-    while not all((directory / "config.yaml").exists() for directory in directories):
+    while not all((directory / "config.yaml").exists() for directory in directories) and launcher.poll() is None:
         time.sleep(0.01)
     holders = [int((directory / "checkpoints" / "lock.holder").read_text().split()[1]) for directory in directories]
     launcher.kill()  # and none of them is told
