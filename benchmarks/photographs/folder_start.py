@@ -1,6 +1,6 @@
 """Seconds and memory until a run reads the first file of a folder of as many photographs as ILSVRC2012.
 
-    python -m benchmarks.folder_start
+    python -m benchmarks.photographs.folder_start
 
 The files are empty, in 1,000 folders to train and as many to test, and are made before the time begins. Of the memory,
 TensorFlow has most.
