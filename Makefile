@@ -126,11 +126,12 @@ dist: .venv-docs/installed
 # DATA_DIR: of the prepared imagenet2012; without it the photographs are scikit-learn's.
 # BENCH=short: each benchmark on small settings, to see that all run; JAX and PyTorch only where they are there already.
 bench: $(VENV)/installed $(OTHERS:%=.venv-%/installed)
-	@echo "Measuring into $(RESULTS), about $(if $(SHORT),four,45) minutes; leave the machine alone ..."
+	@echo "Measuring into $(RESULTS), about $(if $(SHORT),four,75) minutes; leave the machine alone ..."
 	mkdir -p $(RESULTS)
 	$(BIN)/python -m benchmarks.checkpoint_cost
 	$(BIN)/python -m benchmarks.input_pipeline
 	$(BIN)/python -m benchmarks.photographs --out $(RESULTS)/photographs.json $(if $(DATA_DIR),--data_dir $(DATA_DIR))
+	$(BIN)/python -m benchmarks.side_by_side --out $(RESULTS)/side_by_side.json
 	rm -f $(RESULTS)/layers.jsonl $(RESULTS)/training.jsonl
 	for onednn in 0 1; do \
 		TF_ENABLE_ONEDNN_OPTS=$$onednn $(BIN)/python -m benchmarks.layer_speed --out $(RESULTS)/layers.jsonl || exit 1; done

@@ -119,6 +119,23 @@ def photographs(record: dict) -> str:
     return "\n\n".join(parts)
 
 
+def side_by_side(record: dict) -> str:
+    """Seconds of a grid, and what its processes need."""
+    first = "side by side"
+    grid = "{runs} runs of ResNet-{depth}, {epochs} epochs of {train:,} images".format(**record)
+    rows = [
+        [grid, way, spread(values, 0), ratio(record["seconds"][first], values)]
+        for way, values in record["seconds"].items()
+    ]
+    growth = max(most - start for start, most in record["launcher_mib"])
+    side, alone = record["peak_mib"].values()
+    memory = (
+        f"The launcher grew by {growth:.0f} MiB at most while it had runs. The process of a run had {side:,.0f} MiB at "
+        f"most, one alone {alone:,.0f}."
+    )
+    return on([record]) + table(rows, ("runs", "way", "s", "side by side over it")) + f"\n\n{memory}"
+
+
 def read(path: pathlib.Path) -> list[dict]:
     """The records of a file, one a line."""
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -128,8 +145,9 @@ def show(path: pathlib.Path) -> None:
     """Prints the tables of a folder of records, one for each file of trainings."""
     runs = [read(file) for file in sorted(path.glob("training*.jsonl"))]
     starts = [run for records in runs for run in records if "seconds" in run]
-    jpegs = json.loads((path / "photographs.json").read_text())
-    parts = [*map(training, runs), start_up(starts), layers(read(path / "layers.jsonl")), photographs(jpegs)]
+    jpegs, many = (json.loads((path / f"{name}.json").read_text()) for name in ("photographs", "side_by_side"))
+    parts = [*map(training, runs), start_up(starts), side_by_side(many)]
+    parts += [layers(read(path / "layers.jsonl")), photographs(jpegs)]
     print("\n\n".join(parts))
 
 

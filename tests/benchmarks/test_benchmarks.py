@@ -62,7 +62,7 @@ def test_a_contender_on_keras_trains_a_turn_each_time_it_is_asked(bench, monkeyp
     assert len(turns) == 2
 
 
-def test_the_tables_are_made_from_what_the_benchmarks_leave(bench, tmp_path):
+def test_the_tables_are_made_from_what_the_benchmarks_leave(bench, tmp_path, monkeypatch):
     """The contenders of the training are such as train in no time."""
     (tmp_path / "contender.py").write_text(CONTENDER)
     python = tmp_path / "python"
@@ -75,10 +75,18 @@ def test_the_tables_are_made_from_what_the_benchmarks_leave(bench, tmp_path):
     assert "torch-eager needs 1.00 of it" in bench("training_speed", *speed, "torch-eager", "--start_up")
     bench("layer_speed", "--out", tmp_path / "layers.jsonl")
     bench("photographs", "--out", tmp_path / "photographs.json")
+    python.write_text("#!/bin/sh\n[ $2 = training.launch ] && sleep 1 && exit\nexec sleep 0.5\n")
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert "side by side takes " in bench("side_by_side", "--out", tmp_path / "side_by_side.json")
     (tmp_path / "training_gpu.jsonl").write_bytes((tmp_path / "training.jsonl").read_bytes())
     tables = bench("table", tmp_path)
     assert tables.count("On a GPU beside ") == 2
-    for row in ("torch.compile, 2 side by side", "fused dropout", "Pillow's decoding and resizing"):
+    for row in (
+        "torch.compile, 2 side by side",
+        "one after another",
+        "fused dropout",
+        "Pillow's decoding and resizing",
+    ):
         assert f"{row} " in tables
 
 

@@ -55,6 +55,13 @@ def test_the_speeds_in_the_text_are_those_that_were_recorded():
     assert f"resizing after it leaves {left:.1f} of its rate" in text
 
 
+def test_the_time_of_runs_side_by_side_is_the_recorded_one():
+    found = json.loads(pathlib.Path("benchmarks/results/side_by_side.json").read_text())
+    assert (found["runs"], found["depth"], found["epochs"], found["train"]) == (8, 20, 2, 5_000)
+    took = np.median(np.divide(found["seconds"]["side by side"], found["seconds"]["one after another"]))
+    assert f"took {took:.2f} of the time side by side on {found['machine']['cores']} cores" in words("docs/table1.md")
+
+
 def test_the_table_of_orderings_is_the_one_that_is_built():
     rows = re.findall(r"^\| `([\w-]+)` \| `([^`]*)` \|", PAGES["docs/orderings.md"], re.MULTILINE)
     assert {name: ordering.replace("\\|", "|") for name, ordering in rows} == models.UNITS
