@@ -110,9 +110,12 @@ class Job:
             self.crashes += 1
 
     def _last_words(self):
-        with (self.run.directory / LOG).open("rb") as log:
-            log.seek(self._log_start)
-            return last_words(log.read().decode(errors="replace"))
+        try:
+            with (self.run.directory / LOG).open("rb") as log:
+                log.seek(self._log_start)
+                return last_words(log.read().decode(errors="replace"))
+        except OSError:  # somebody took the directory away
+            return ""
 
     def begun(self) -> bool:
         """Whether its last process has come as far as its records."""

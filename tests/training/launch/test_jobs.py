@@ -1,7 +1,10 @@
 """Where the runs of a launch stand, and how they ended."""
 
+import shutil
+
 import pytest
 
+from training import cli
 from training.launch import jobs
 
 TRACEBACK = """Traceback (most recent call last):
@@ -29,3 +32,12 @@ For simplicity, JAX has removed its internal frames from the traceback of the fo
 )
 def test_the_last_words_are_those_that_tell_of_an_error(text, words):
     assert jobs.last_words(text) == words
+
+
+def test_a_run_whose_directory_is_gone_fails_by_itself(tmp_path):
+    (run, *_), _ = cli.load(["--config", "configs/digits.yaml", "--out", str(tmp_path)])
+    job = jobs.Job(run)
+    job.begin("cpu")
+    shutil.rmtree(run.directory)
+    job.settle(2)
+    assert (job.state, job.why) == ("failed", "exit code 2")
