@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 def exit_codes(main: Callable[..., int]) -> Callable[..., int]:
-    """Decorates a script's `main`: a UserError is its line on stderr and 2, Ctrl-C is 130."""
+    """Decorates what a process does: a UserError is its line on stderr and 2, Ctrl-C is 130."""
 
     @functools.wraps(main)
     def decorated(*args, **kwargs):

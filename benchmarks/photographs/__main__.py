@@ -143,11 +143,8 @@ def main() -> None:
     parser.add_argument("--data_dir", help="folder of the prepared imagenet2012")
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
-    start = [
-        sys.executable,
-        "-m",
-        "benchmarks.photographs.folder_start",
-    ]  # first, for a process takes its parent's peak along
+    # First, for a process takes its parent's peak along.
+    start = [sys.executable, "-m", "benchmarks.photographs.folder_start"]
     started = json.loads(subprocess.run(start, capture_output=True, text=True, check=True).stdout)
     name, jpegs = photographs(arguments.data_dir)
     times = -(-LEAST // len(jpegs))
